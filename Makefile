@@ -1,0 +1,51 @@
+# Everything sets itself up: the virtual environment in .venv follows the requirement files.
+PYTHON ?= python3
+TESTS ?= tests
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r
+RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header pyproject.toml
+
+.PHONY: help demo test lint format requirements clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' Makefile
+
+demo: .venv/run.stamp ## start a broker, a master and two secondaries, and talk to them
+	@exec $(BIN)/python -m infra.demo
+
+test: .venv/dev.stamp ## run all tests; TESTS=tests/unit runs some, BROKER=local needs no Docker
+	@exec $(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/dev.stamp ## check style, types and layers
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: .venv/dev.stamp ## put the code into the house format
+	@$(BIN)/ruff check --quiet --fix
+	@$(BIN)/ruff format --quiet
+
+requirements: .venv/dev.stamp ## resolve the requirement files anew, at the newest versions
+	@$(BIN)/pip install -qq --disable-pip-version-check uv
+	@$(RESOLVE) --output-file requirements.txt
+	@$(RESOLVE) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove the demo's data and all caches
+	@rm -rf demo-data .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.venv/run.stamp: requirements.txt | .venv/bin/pip
+	@echo "Installing the requirements into .venv ..."
+	@$(INSTALL) $<
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt | .venv/bin/pip
+	@echo "Installing the development requirements into .venv ..."
+	@$(INSTALL) $<
+	@touch $@
+
+.venv/bin/pip:
+	@PYTHON="$(PYTHON)" infra/make_venv
