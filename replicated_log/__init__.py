@@ -1,0 +1,9 @@
+"""The replicated log itself, free of network, clock and event loop.
+
+``batch``          what is stored, published and re-sent, byte for byte the same on every node
+``delivery``       what the nodes say to each other, and its form on the wire
+``log``            the log on one node's disk
+``write_concern``  how many nodes must hold a record
+``reign``          the master's half of the protocol
+``intake``         the secondary's half of the protocol
+"""

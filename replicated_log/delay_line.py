@@ -1,0 +1,34 @@
+"""A line in which things wait side by side and leave in the order they came."""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class DelayLine(Generic[Item]):
+    """Invariant: due times never decrease along the line, so that no delay, however it varies, changes the order."""
+
+    def __init__(self) -> None:
+        self._line: deque[tuple[float, Item]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first one may leave; None when nobody waits."""
+        return self._line[0][0] if self._line else None
+
+    def put(self, item: Item, due: float) -> None:
+        self._line.append((max(due, self._line[-1][0]) if self._line else due, item))
+
+    def take(self, now: float) -> Item | None:
+        """Take the first one out if it is due."""
+        return self._line.popleft()[1] if self._line and self._line[0][0] <= now else None
+
+    def drop_last(self) -> None:
+        self._line.pop()
+
+    def clear(self) -> None:
+        self._line.clear()

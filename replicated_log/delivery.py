@@ -1,0 +1,230 @@
+"""What the nodes say to each other, and its form on the wire.
+
+    kind       from       to                         says
+    batch      master     fanout exchange            these batches follow what was published before
+    beat       master     fanout exchange            I am here, published up to ..., committed up to ...
+    ack        secondary  the master's reply queue   I hold everything below acked_end on disk
+    fetch      secondary  the master's reply queue   send me what follows this offset
+    fetched    master     the secondary's own queue  the stored batches from there on
+
+The kind is the AMQP ``type``. Batches travel as they are stored, with the sending reign in the AMQP headers;
+everything else is a JSON object, so that a person can read it in the broker's management UI. Every delivery
+carries the version of this protocol as an AMQP header.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from replicated_log.batch import Batch, MalformedBatchError, Position, decode_batches
+
+VERSION: Final = 1
+MAX_DELIVERY_BYTES: Final = 4 << 20
+"""No delivery's body is longer. RabbitMQ 4 refuses 16 MiB, and a queue silently drops what exceeds its own bound."""
+BEAT_INTERVAL_S: Final = 1.0
+BEAT_EXPIRATION_S: Final = 3.0
+"""A beat that waited this long in a queue says nothing any more: the broker drops it."""
+
+JOINING: Final = "joining"
+FOLLOWING: Final = "following"
+DIVERGED: Final = "diverged"
+"""What a secondary says of itself: it has no log yet; it takes part; its log is not the master's, it stands still."""
+
+
+class MalformedDeliveryError(Exception):
+    """Raised by :func:`decode`: no delivery of a kind and version that this program knows, or a damaged one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReignId:
+    """Names a master's reign: the log, the epoch, and a random id that tells two masters on one log apart."""
+
+    log_id: str
+    epoch: int
+    reign_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBatches:
+    """Consecutive batches, just committed by the master. ``reply_to`` is where acks go."""
+
+    reign: ReignId
+    batches: tuple[Batch, ...]
+    reply_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The master is here. ``end_offset`` is how far it has published; below ``committed_end`` a majority holds all."""
+
+    reign: ReignId
+    end_offset: int
+    committed_end: int
+    reply_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A secondary holds everything below ``acked`` on disk. Cumulative and idempotent.
+
+    ``log_id`` is the log it holds (None: none yet) and ``reign`` the master it follows (None: none yet), so that
+    a master can tell an ack of its own from one meant for another. ``covers`` names the last batch, for tracing.
+    """
+
+    node: str
+    disk_id: str
+    log_id: str | None
+    reign: ReignId | None
+    acked: Position
+    state: str
+    covers: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A secondary asks for the batches from ``from_offset`` on. ``request_id`` is fresh each time."""
+
+    node: str
+    log_id: str | None
+    from_offset: int
+    request_id: str
+    reply_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The answer to one fetch: stored batches from the asked offset on, and how far the master has published."""
+
+    reign: ReignId
+    request_id: str
+    end_offset: int
+    batches: tuple[Batch, ...]
+
+
+Delivery = LiveBatches | Beat | Ack | Fetch | Fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A delivery as the broker carries it: the AMQP properties that are used, and the body."""
+
+    kind: str
+    body: bytes
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    message_id: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expiration_s: float | None = None
+
+
+def encode(delivery: Delivery) -> Envelope:
+    match delivery:
+        case LiveBatches(reign, batches, reply_to):
+            name = f"{batches[0].first_offset}-{batches[-1].end.offset - 1}"
+            return Envelope("batch", _join(batches), _headers(reign), name, reply_to=reply_to)
+        case Beat(reign, end_offset, committed_end, reply_to):
+            body = {**_reign_fields(reign), "end_offset": end_offset, "committed_end": committed_end}
+            return Envelope("beat", _json(body), _headers(), reply_to=reply_to, expiration_s=BEAT_EXPIRATION_S)
+        case Ack():
+            body = {
+                "node": delivery.node,
+                "disk_id": delivery.disk_id,
+                "log_id": delivery.log_id,
+                "reign": _reign_fields(delivery.reign) if delivery.reign else None,
+                "acked_end": delivery.acked.offset,
+                "chain": delivery.acked.chain.hex(),
+                "state": delivery.state,
+            }
+            return Envelope("ack", _json(body), _headers(), correlation_id=delivery.covers)
+        case Fetch(node, log_id, from_offset, request_id, reply_to):
+            body = {"node": node, "log_id": log_id, "from_offset": from_offset}
+            return Envelope("fetch", _json(body), _headers(), correlation_id=request_id, reply_to=reply_to)
+        case Fetched(reign, request_id, end_offset, batches):
+            return Envelope(
+                "fetched", _join(batches), {**_headers(reign), "end_offset": end_offset}, correlation_id=request_id
+            )
+
+
+def decode(envelope: Envelope) -> Delivery:
+    """The delivery in an envelope. Raises MalformedDeliveryError for whatever this program can't have sent."""
+    if len(envelope.body) > MAX_DELIVERY_BYTES:
+        raise MalformedDeliveryError(f"{len(envelope.body)} bytes are more than a delivery may have")
+    if envelope.headers.get("version") != VERSION:
+        raise MalformedDeliveryError(f"version {str(envelope.headers.get('version'))[:40]!r}, not {VERSION}")
+    try:
+        return _decode(envelope)
+    except (MalformedBatchError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise MalformedDeliveryError(f"{envelope.kind!r}: {error}") from error
+
+
+def _decode(envelope: Envelope) -> Delivery:
+    match envelope.kind:
+        case "batch":
+            batches = tuple(decode_batches(envelope.body))
+            if not batches:
+                raise MalformedDeliveryError("no batch in it")
+            return LiveBatches(_reign(envelope.headers), batches, _text(envelope.reply_to))
+        case "beat":
+            body = json.loads(envelope.body)
+            return Beat(
+                _reign(body), _number(body["end_offset"]), _number(body["committed_end"]), _text(envelope.reply_to)
+            )
+        case "ack":
+            body = json.loads(envelope.body)
+            return Ack(
+                node=_text(body["node"]),
+                disk_id=_text(body["disk_id"]),
+                log_id=_text(body["log_id"]) if body["log_id"] is not None else None,
+                reign=_reign(body["reign"]) if body["reign"] is not None else None,
+                acked=Position(_number(body["acked_end"]), bytes.fromhex(body["chain"])),
+                state=_text(body["state"]),
+                covers=envelope.correlation_id,
+            )
+        case "fetch":
+            body = json.loads(envelope.body)
+            return Fetch(
+                node=_text(body["node"]),
+                log_id=_text(body["log_id"]) if body["log_id"] is not None else None,
+                from_offset=_number(body["from_offset"]),
+                request_id=_text(envelope.correlation_id),
+                reply_to=_text(envelope.reply_to),
+            )
+        case "fetched":
+            end_offset = _number(envelope.headers["end_offset"])
+            batches = tuple(decode_batches(envelope.body))
+            return Fetched(_reign(envelope.headers), _text(envelope.correlation_id), end_offset, batches)
+        case _:
+            raise MalformedDeliveryError(f"no such kind of delivery: {envelope.kind!r}")
+
+
+def _headers(reign: ReignId | None = None) -> dict[str, Any]:
+    return {"version": VERSION, **(_reign_fields(reign) if reign else {})}
+
+
+def _reign_fields(reign: ReignId) -> dict[str, Any]:
+    return {"log_id": reign.log_id, "epoch": reign.epoch, "reign_id": reign.reign_id}
+
+
+def _reign(fields: Mapping[str, Any]) -> ReignId:
+    return ReignId(_text(fields["log_id"]), _number(fields["epoch"]), _text(fields["reign_id"]))
+
+
+def _join(batches: tuple[Batch, ...]) -> bytes:
+    return batches[0].data if len(batches) == 1 else b"".join(batch.data for batch in batches)
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 255:
+        raise TypeError(f"not a short text: {str(value)[:40]!r}")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+        raise TypeError(f"not an offset or epoch: {str(value)[:40]!r}")
+    return value

@@ -1,0 +1,352 @@
+"""The secondary's half of the protocol: what becomes of the deliveries that reach a secondary.
+
+The object is driven: events go in by method calls, decisions come out of :meth:`Intake.decisions`, and nothing here
+reads a clock or does I/O. These are the rules; whoever follows them in another language can take part.
+
+1.  A secondary follows one reign: that of the newest beat of its log, by epoch. (Beats expire within seconds, so only
+    a living master is followed; batches may have lain in a queue for days.) Deliveries of a lower epoch, of another
+    log, or of another reign of the same epoch are dropped. Every beat is answered with an ack, whoever sent it, so
+    that each master learns what this node holds and whom it follows.
+2.  A batch of the followed reign is accepted when it follows, by offset and chain, what was accepted before it. One
+    that is held already is acked again. One that comes too early, or whose reign has not been heard to beat yet, is
+    kept for later: the first ones up to MAX_EARLY_BYTES, later ones are dropped.
+3.  Accepted batches are persisted in order, several in one commit, at most one commit at a time.
+4.  A sound batch of the followed reign that does not follow by its chain, or overlaps what is held, shows that this
+    log is another: the node is diverged. It accepts nothing more, and says so in its acks.
+5.  Whoever knows that the master has published more than it has accepted fetches from its own accepted end: one fetch
+    at a time, with a fresh request id and a timeout, and again until it has caught up.
+6.  A log is adopted only from the answer to one's own fetch, durably, no later than the first record of it.
+7.  ``acked`` trails the log on disk by the simulated latency, in order; when the process starts both are the same.
+    Nothing ever announces more than ``acked``.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from replicated_log.batch import Batch, Position
+from replicated_log.delay_line import DelayLine
+from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+
+MAX_EARLY_BYTES: Final = 16 << 20
+MAX_PENDING_BYTES: Final = 16 << 20
+"""Bounds what is accepted and not yet persisted, beyond the delivery that reached it."""
+MAX_COMMIT_BYTES: Final = 8 << 20
+MAX_DELAYED_ACKS: Final = 1 << 16
+FETCH_TIMEOUT_S: Final = 5.0
+DISK_FULL_RETRY_S: Final = 1.0
+_MAX_NOTICES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Adopt the log id if there is one, then store the batches in one durable commit.
+
+    Then call :meth:`Intake.persisted`, or :meth:`Intake.persist_refused`.
+    """
+
+    adopt: str | None
+    batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this to the queue ``to``. Nothing depends on its arrival."""
+
+    to: str
+    delivery: Ack | Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A change of state that an operator wants to read about, once."""
+
+    text: str
+
+
+Decision = Persist | Send | Notice
+
+
+@dataclass(slots=True)
+class Latency:
+    """What is simulated, in seconds: a delay between the disk and the ack, and one before the disk."""
+
+    ack_delay_s: float = 0.0
+    persist_delay_s: float = 0.0
+
+
+class Intake:
+    """Invariant: acked <= on_disk <= accepted, by offset, and all three lie on one chain."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        disk_id: str,
+        log_id: str | None,
+        end: Position,
+        latency: Latency,
+        fresh_id: Callable[[], str],
+    ) -> None:
+        """Begin with the log on disk up to ``end``. ``fresh_id`` makes request ids, none of them twice."""
+        self.node = node
+        self.disk_id = disk_id
+        self.log_id = log_id
+        self.latency = latency
+        self.acked = self.on_disk = self.accepted = end
+        self.reign: ReignId | None = None
+        self.diverged = False
+        self.disk_full = False
+        self.master_end = 0
+        self.committed_end = 0
+        self.counts: Counter[str] = Counter()
+        self._fresh_id = fresh_id
+        self._decisions: deque[Decision] = deque()
+        self._noticed: set[str] = set()
+        self._acks_to: str | None = None
+        self._answers_to: str | None = None
+        self._adopt: str | None = None
+        self._pending: DelayLine[Batch] = DelayLine()
+        self._pending_bytes = 0
+        self._persisting: Persist | None = None
+        self._retry_at: float | None = None
+        self._early: dict[int, tuple[ReignId, Batch]] = {}
+        self._early_bytes = 0
+        self._delayed_acks: DelayLine[tuple[Position, str]] = DelayLine()
+        self._covers: str | None = None
+        self._fetch: tuple[str, float] | None = None
+
+    @property
+    def state(self) -> str:
+        if self.diverged:
+            return DIVERGED
+        return JOINING if self.log_id is None else FOLLOWING
+
+    def decisions(self, now: float) -> list[Decision]:
+        """What is to be done now, in this order. Each decision is given out once.
+
+        ``now`` is monotonic time in seconds, as everywhere here.
+        """
+        self._release_acks(now)
+        self._chase(now)
+        self._plan_persist(now)
+        taken = list(self._decisions)
+        self._decisions.clear()
+        return taken
+
+    def next_wakeup(self) -> float | None:
+        """When to ask for :meth:`decisions` even if nothing happens until then; None for never."""
+        times = [
+            self._delayed_acks.next_due,
+            None if self._persisting else self._pending.next_due,
+            self._fetch[1] if self._fetch else None,
+            self._retry_at,
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    def needs(self, offset: int) -> bool:
+        """True while a delivery that was accepted up to ``offset`` must not be settled, since only memory holds it.
+
+        What waits for the simulated delay is settled all the same, or the broker would stop delivering; if it is lost
+        with the process, it is fetched again.
+        """
+        return self.latency.persist_delay_s == 0 and self.on_disk.offset < offset <= self.accepted.offset
+
+    def connected(self, answers_to: str) -> None:
+        """Deliveries can come and go; answers to fetches come in by the queue ``answers_to``."""
+        self._answers_to = answers_to
+
+    def connection_lost(self) -> None:
+        self._answers_to = self._acks_to = self._fetch = None
+
+    def receive(self, delivery: LiveBatches | Beat | Fetched, now: float) -> None:
+        match delivery:
+            case Beat():
+                self._take_beat(delivery)
+            case LiveBatches():
+                self._take_live(delivery, now)
+            case Fetched():
+                self._take_fetched(delivery, now)
+
+    def persisted(self, now: float) -> None:
+        """The last Persist is on disk."""
+        assert self._persisting is not None
+        batches, self._persisting = self._persisting.batches, None
+        if self.disk_full:
+            self.disk_full = False
+            self._decisions.append(Notice("there is room on the disk again"))
+        if not batches:
+            return
+        self.on_disk = batches[-1].end
+        if len(self._delayed_acks) >= MAX_DELAYED_ACKS:
+            self._delayed_acks.drop_last()
+        self._delayed_acks.put((self.on_disk, batches[-1].name), now + self.latency.ack_delay_s)
+
+    def persist_refused(self, now: float) -> None:
+        """Nothing of the last Persist is on disk, for want of room: forget what was accepted, fetch it again later."""
+        assert self._persisting is not None
+        if self._persisting.adopt is not None:
+            self.log_id = None
+        self._persisting = self._adopt = self._fetch = None
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._drop_early(lambda _: False)
+        self.accepted = self.on_disk
+        self._retry_at = now + DISK_FULL_RETRY_S
+        if not self.disk_full:
+            self.disk_full = True
+            self._decisions.append(Notice("the disk is full: nothing is persisted or acked until there is room"))
+
+    def _take_beat(self, beat: Beat) -> None:
+        if self._is_newest(beat.reign):
+            if beat.reign != self.reign:
+                self._follow(beat.reign)
+            self._acks_to = beat.reply_to
+            self.master_end = max(self.master_end, beat.end_offset)
+            self.committed_end = max(self.committed_end, beat.committed_end)
+        self._send_ack(beat.reply_to)
+
+    def _is_newest(self, reign: ReignId) -> bool:
+        """True when this is the followed reign, or one to be followed from now on."""
+        if self.log_id is not None and reign.log_id != self.log_id:
+            self.counts["foreign"] += 1
+            self._notice(f"a master of another log is publishing here: {reign}")
+            return False
+        if self.log_id is None or self.reign is None or reign.epoch > self.reign.epoch:
+            return True
+        if reign == self.reign:
+            return True
+        self.counts["stale"] += 1
+        if reign.epoch == self.reign.epoch:
+            self._notice(f"two masters on one log: {reign} publishes beside {self.reign}, and is not followed")
+        return False
+
+    def _follow(self, reign: ReignId) -> None:
+        self.reign = reign
+        self.master_end = 0
+        self._fetch = None
+        self._drop_early(lambda early: early == reign)
+        self._notice(f"following the master of epoch {reign.epoch}, reign {reign.reign_id}")
+
+    def _take_live(self, live: LiveBatches, now: float) -> None:
+        if self.reign == live.reign and self.log_id is not None:
+            self.master_end = max(self.master_end, live.batches[-1].end.offset)
+            self._take(live.batches, now)
+        elif self._is_newest(live.reign):
+            for batch in live.batches:
+                self._keep_early(live.reign, batch)
+
+    def _take_fetched(self, fetched: Fetched, now: float) -> None:
+        if self._fetch is None or self._fetch[0] != fetched.request_id or fetched.reign != self.reign:
+            self.counts["unasked"] += 1
+            return
+        self._fetch = None
+        if self.log_id is None:
+            self.log_id = self._adopt = fetched.reign.log_id
+        self.master_end = max(self.master_end, fetched.end_offset)
+        before = self.accepted
+        self._take(fetched.batches, now)
+        if self.accepted == before and not self.diverged:
+            # The master could not give what it said it had. Do not ask in a circle: the next beat asks again.
+            self.master_end = self.accepted.offset
+
+    def _take(self, batches: Iterable[Batch], now: float) -> None:
+        """Take batches of the followed reign, in whatever order they come."""
+        assert self.reign is not None
+        for batch in batches:
+            if batch.log_id != self.log_id or batch.epoch > self.reign.epoch:
+                self.counts["poison"] += 1
+            elif batch.end.offset <= self.accepted.offset:
+                self.counts["duplicates"] += 1
+                if self._acks_to is not None:
+                    self._send_ack(self._acks_to)
+            elif batch.first_offset > self.accepted.offset:
+                self.counts["gaps"] += 1
+                self._keep_early(self.reign, batch)
+            else:
+                self._accept(batch, now)
+        while (early := self._early.pop(self.accepted.offset, None)) is not None:
+            self._early_bytes -= len(early[1].data)
+            self._accept(early[1], now)
+        self._drop_early(lambda _: True)
+
+    def _accept(self, batch: Batch, now: float) -> None:
+        if self.diverged or self._pending_bytes >= MAX_PENDING_BYTES or self._retry_at is not None:
+            self.counts["dropped"] += 1
+        elif batch.follows(self.accepted):
+            self.accepted = batch.end
+            self._pending.put(batch, now + self.latency.persist_delay_s)
+            self._pending_bytes += len(batch.data)
+        else:
+            self.diverged = True
+            self._notice(
+                f"diverged: the master's batch {batch.name} does not follow this log at {self.accepted.offset}; "
+                "this node keeps what it has, takes nothing more and is not counted"
+            )
+
+    def _keep_early(self, reign: ReignId, batch: Batch) -> None:
+        if self._early_bytes + len(batch.data) > MAX_EARLY_BYTES or batch.first_offset in self._early:
+            self.counts["dropped"] += 1
+            return
+        self._early[batch.first_offset] = (reign, batch)
+        self._early_bytes += len(batch.data)
+
+    def _drop_early(self, keep: Callable[[ReignId], bool]) -> None:
+        """Drop the early batches of reigns not to be kept, and those that have become late."""
+        if not self._early:
+            return
+        for offset, (reign, batch) in list(self._early.items()):
+            if offset < self.accepted.offset or not keep(reign):
+                del self._early[offset]
+                self._early_bytes -= len(batch.data)
+
+    def _chase(self, now: float) -> None:
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+        if self._fetch is not None and now >= self._fetch[1]:
+            self._fetch = None
+            self.counts["fetch timeouts"] += 1
+        if self.reign is None or self._acks_to is None or self._answers_to is None or self.diverged:
+            return
+        behind = self.accepted.offset < self.master_end or self.log_id is None
+        if not behind or self._fetch is not None or self._retry_at is not None:
+            return
+        if self._pending_bytes >= MAX_PENDING_BYTES:
+            return
+        self._fetch = (self._fresh_id(), now + FETCH_TIMEOUT_S)
+        self.counts["fetches"] += 1
+        fetch = Fetch(self.node, self.log_id, self.accepted.offset, self._fetch[0], self._answers_to)
+        self._decisions.append(Send(self._acks_to, fetch))
+
+    def _plan_persist(self, now: float) -> None:
+        if self._persisting is not None:
+            return
+        batches: list[Batch] = []
+        size = 0
+        while size < MAX_COMMIT_BYTES and (batch := self._pending.take(now)) is not None:
+            batches.append(batch)
+            size += len(batch.data)
+        if batches or self._adopt is not None:
+            self._pending_bytes -= size
+            self._persisting = Persist(self._adopt, tuple(batches))
+            self._adopt = None
+            self._decisions.append(self._persisting)
+
+    def _release_acks(self, now: float) -> None:
+        acked = self.acked
+        while (due := self._delayed_acks.take(now)) is not None:
+            self.acked, self._covers = due
+        if self.acked != acked and self._acks_to is not None:
+            self._send_ack(self._acks_to)
+
+    def _send_ack(self, to: str) -> None:
+        ack = Ack(self.node, self.disk_id, self.log_id, self.reign, self.acked, self.state, self._covers)
+        self._decisions.append(Send(to, ack))
+
+    def _notice(self, text: str) -> None:
+        if text not in self._noticed:
+            if len(self._noticed) >= _MAX_NOTICES:
+                self._noticed.clear()
+            self._noticed.add(text)
+            self._decisions.append(Notice(text))

@@ -1,0 +1,195 @@
+"""Who holds what: the master's count of copies, and how it sees each secondary.
+
+An ack counts only when it is of this log and this reign, its chain equals the master's own there, and its node is
+configured. One integer per node is the outcome: ``copies(offset) = 1 + number of secondaries with acked_end > offset``.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from replicated_log.batch import START, Position
+from replicated_log.delivery import DIVERGED, Ack, Fetch, ReignId
+from replicated_log.write_concern import majority
+
+SUSPECTED_AFTER_S: Final = 3.0
+UNHEALTHY_AFTER_S: Final = 10.0
+MAX_OBSERVERS: Final = 100
+_RECENT_ACKS: Final = 1024
+_RECENT_CHAINS: Final = 4096
+_RETIRED_DISKS: Final = 100
+
+
+class Health(Enum):
+    """How long a secondary has been silent. It never changes how many nodes must ack."""
+
+    HEALTHY = "healthy"
+    SUSPECTED = "suspected"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+    DIVERGED = "diverged"
+
+
+@dataclass(slots=True)
+class Secondary:
+    """What the master knows of one secondary. ``acked_end`` is verified: everything below is on ``disk_id``."""
+
+    name: str
+    acked_end: int = 0
+    disk_id: str | None = None
+    last_seen: float | None = None
+    diverged: bool = False
+    conflict: str | None = None
+    """Why this node shows that the master must not append: it holds more, or follows another master."""
+    unverified: Ack | None = None
+    """The newest ack whose chain must be read from the log before it can count."""
+    retired_disks: deque[str] = field(default_factory=lambda: deque(maxlen=_RETIRED_DISKS))
+    recent_acks: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_RECENT_ACKS))
+
+    def health(self, now: float) -> Health:
+        if self.diverged:
+            return Health.DIVERGED
+        if self.last_seen is None:
+            return Health.UNKNOWN
+        silence = now - self.last_seen
+        if silence < SUSPECTED_AFTER_S:
+            return Health.HEALTHY
+        return Health.SUSPECTED if silence < UNHEALTHY_AFTER_S else Health.UNHEALTHY
+
+    def acked_at(self, offset: int) -> float | None:
+        """When this node's ack of ``offset`` came; None when it has not, or too long ago to tell."""
+        at = bisect_right(self.recent_acks, offset, key=lambda ack: ack[0])
+        if at == len(self.recent_acks) or (at == 0 and len(self.recent_acks) == _RECENT_ACKS):
+            return None
+        return self.recent_acks[at][1]
+
+
+class Progress:
+    """Counts the copies of every record.
+
+    Invariant: ``held_by(w)`` is never more than what w distinct configured nodes have on disk, master included.
+    """
+
+    def __init__(self, reign: ReignId, secondaries: Iterable[str], end: Position) -> None:
+        self.reign = reign
+        self.end = end
+        self.secondaries = {name: Secondary(name) for name in secondaries}
+        self.observers: dict[str, Secondary] = {}
+        self._chains = {START.offset: START.chain, end.offset: end.chain}
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes are configured, master included."""
+        return 1 + len(self.secondaries)
+
+    @property
+    def committed_end(self) -> int:
+        """The end of what a majority of the configured nodes holds."""
+        return self.held_by(majority(self.nodes))
+
+    @property
+    def conflict(self) -> str | None:
+        """Why the master must not append: some configured node shows that this is not the newest log."""
+        return next((node.conflict for node in self.secondaries.values() if node.conflict), None)
+
+    def held_by(self, w: int) -> int:
+        """The end of what ``w`` configured nodes hold, master included; 1 <= w <= nodes."""
+        if w == 1:
+            return self.end.offset
+        return sorted((node.acked_end for node in self.secondaries.values()), reverse=True)[w - 2]
+
+    def holders(self, offset: int) -> list[Secondary]:
+        return [node for node in self.secondaries.values() if node.acked_end > offset]
+
+    def alive(self, now: float) -> int:
+        """How many configured nodes are healthy or suspected, master included."""
+        living = {Health.HEALTHY, Health.SUSPECTED}
+        return 1 + sum(node.health(now) in living for node in self.secondaries.values())
+
+    def committed(self, ends: Sequence[Position]) -> None:
+        """The master's own disk holds the log up to each of these ends."""
+        for end in ends:
+            self._chains[end.offset] = end.chain
+        self.end = ends[-1]
+        while len(self._chains) > _RECENT_CHAINS:
+            del self._chains[next(iter(self._chains))]
+
+    def fetch(self, fetch: Fetch, now: float) -> bool:
+        """A fetch is a sign of life, never an ack. True when it asks for something of this log."""
+        self._node(fetch.node).last_seen = now
+        return fetch.log_id in {None, self.reign.log_id} and fetch.from_offset <= self.end.offset
+
+    def ack(self, ack: Ack, now: float) -> int | None:
+        """Count an ack, or see why it does not count.
+
+        Returns an offset when the chain there must be read from the log first: answer with :meth:`chain_read`.
+        """
+        node = self._node(ack.node)
+        if ack.disk_id in node.retired_disks:
+            return None
+        node.last_seen = now
+        if ack.disk_id != node.disk_id:
+            self._replace_disk(node, ack.disk_id)
+        node.conflict = self._conflict(ack)
+        if ack.state == DIVERGED or ack.log_id not in {None, self.reign.log_id}:
+            node.diverged = True
+            return None
+        if node.conflict or ack.log_id is None or ack.reign != self.reign:
+            return None
+        chain = self._chains.get(ack.acked.offset)
+        if chain is None and ack.acked.offset > node.acked_end:
+            node.unverified = ack
+            return ack.acked.offset
+        self._count(node, ack, chain, now)
+        return None
+
+    def chain_read(self, offset: int, chain: bytes | None, now: float) -> None:
+        """The log's chain at ``offset`` is ``chain``; None says that no batch ends there."""
+        for node in (*self.secondaries.values(), *self.observers.values()):
+            ack = node.unverified
+            if ack is not None and ack.acked.offset == offset:
+                node.unverified = None
+                self._count(node, ack, chain or b"", now)
+
+    def _count(self, node: Secondary, ack: Ack, chain: bytes | None, now: float) -> None:
+        if chain is None:
+            return
+        node.diverged = chain != ack.acked.chain
+        if not node.diverged and ack.acked.offset > node.acked_end:
+            node.acked_end = ack.acked.offset
+            node.recent_acks.append((node.acked_end, now))
+
+    def _conflict(self, ack: Ack) -> str | None:
+        if ack.acked.offset > self.end.offset:
+            return (
+                f"{ack.node} holds {ack.acked.offset} records of log {ack.log_id}, "
+                f"this master {self.end.offset} of log {self.reign.log_id}"
+            )
+        followed = ack.reign
+        if followed is None or followed.log_id != self.reign.log_id or followed == self.reign:
+            return None
+        if followed.epoch < self.reign.epoch:
+            return None
+        return (
+            f"{ack.node} follows another master of this log: epoch {followed.epoch}, reign {followed.reign_id}; "
+            f"this is epoch {self.reign.epoch}, reign {self.reign.reign_id}"
+        )
+
+    def _replace_disk(self, node: Secondary, disk_id: str) -> None:
+        if node.disk_id is not None:
+            node.retired_disks.append(node.disk_id)
+        node.disk_id = disk_id
+        node.acked_end = 0
+        node.diverged = False
+        node.unverified = None
+        node.recent_acks.clear()
+
+    def _node(self, name: str) -> Secondary:
+        if name in self.secondaries:
+            return self.secondaries[name]
+        if name not in self.observers and len(self.observers) >= MAX_OBSERVERS:
+            del self.observers[next(iter(self.observers))]
+        return self.observers.setdefault(name, Secondary(name))

@@ -1,0 +1,287 @@
+"""The master's half of the protocol: one master's reign, from opening its log to closing it.
+
+The object is driven: events go in by method calls, decisions come out of :meth:`Reign.decisions`, and nothing here
+reads a clock or does I/O. These are the rules; whoever follows them in another language can take part.
+
+1.  A reign has a log id (made with the log), an epoch (one more than any reign before it on this disk, durable before
+    anything else is said) and a random reign id. Every delivery names all three.
+2.  Appends that wait while a commit runs are gathered into batches and committed together. At most one commit runs.
+    Only what is on the master's own disk is published, and only what w nodes hold is answered.
+3.  Batches are published to the fanout exchange in log order, with a bounded window of unconfirmed deliveries.
+    A confirm frees the window and never counts as a copy. Nothing is ever published twice: after a (re)connection, a
+    refused publish, or when too much waits, publishing goes on at the log's end, and whoever lacks something fetches.
+4.  A beat each second says how far has been published, and how far a majority holds. A secondary answers each beat
+    with an ack, so a lost ack costs a second.
+5.  Acks are cumulative. One counts only if its node is configured, its log and reign are this one's, and its chain
+    equals the master's own at that offset. After an own restart everybody counts 0 until the first such ack. A new
+    disk id sets its node's count to 0 and retires the disk it had.
+6.  A fetch is answered with stored batches from the asked offset on, at most one delivery full. It never counts.
+7.  When a configured secondary holds more than the master, or follows another master of this log that is not older,
+    the master has lost its past: it refuses appends until that is settled.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from replicated_log.batch import (
+    HEADER_BYTES,
+    LENGTH_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_RECORDS,
+    Batch,
+    Position,
+    encode_batch,
+)
+from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+from replicated_log.progress import Progress
+from replicated_log.waiters import Waiters
+
+MAX_UNCONFIRMED: Final = 16
+"""Deliveries published and not yet confirmed."""
+MAX_UNPUBLISHED_BYTES: Final = 16 << 20
+MAX_COMMIT_BATCHES: Final = 4
+
+Ticket = TypeVar("Ticket", bound=Hashable)
+
+
+class ReadOnlyError(Exception):
+    """Raised by :meth:`Reign.append`: this master must not append now; nothing was appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Store these batches in one durable commit, then call :meth:`Reign.committed` or :meth:`Reign.commit_refused`."""
+
+    batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended(Generic[Ticket]):
+    """The ticket's records are on the master's disk from ``offset`` on."""
+
+    ticket: Ticket
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached(Generic[Ticket]):
+    """As many nodes as asked for hold the ticket's records."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class NotAppended(Generic[Ticket]):
+    """The commit was refused (the disk is full); nothing of the ticket is stored."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish to the fanout exchange. For batches, call :meth:`Reign.confirmed` when the broker has confirmed."""
+
+    delivery: LiveBatches | Beat
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChain:
+    """Read the chain at ``offset`` from the log, then call :meth:`Reign.chain_read`."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFetch:
+    """Read up to MAX_DELIVERY_BYTES of batches from the log, and send :meth:`Reign.fetched` to ``fetch.reply_to``."""
+
+    fetch: Fetch
+
+
+Decision = Commit | Appended[Ticket] | Reached[Ticket] | NotAppended[Ticket] | Publish | ReadChain | AnswerFetch
+
+
+@dataclass(frozen=True, slots=True)
+class _Append(Generic[Ticket]):
+    ticket: Ticket
+    messages: Sequence[bytes]
+    size: int
+    w: int
+    time_ms: int
+
+
+class Reign(Generic[Ticket]):
+    """Invariant: what is published is on the master's disk; what waits to be published ends at the log's end."""
+
+    def __init__(self, reign: ReignId, secondaries: Iterable[str], end: Position) -> None:
+        """Begin with the log on disk up to ``end``; ``secondaries`` are the configured ones, by name."""
+        self.id = reign
+        self.progress = Progress(reign, secondaries, end)
+        self.published_end = end.offset
+        self._decisions: deque[Decision[Ticket]] = deque()
+        self._waiters: Waiters[Ticket] = Waiters()
+        self._appends: deque[_Append[Ticket]] = deque()
+        self._committing: list[tuple[_Append[Ticket], int]] = []
+        self._commit: Commit | None = None
+        self._reply_to: str | None = None
+        self._unpublished: deque[Batch] = deque()
+        self._unpublished_bytes = 0
+        self._unconfirmed = 0
+        self._next_beat = 0.0
+
+    def decisions(self) -> list[Decision[Ticket]]:
+        """What is to be done now, in this order. Each decision is given out once."""
+        self._plan_commit()
+        self._plan_publish()
+        taken = list(self._decisions)
+        self._decisions.clear()
+        return taken
+
+    @property
+    def waiting(self) -> int:
+        return len(self._appends) + len(self._committing) + len(self._waiters)
+
+    def append(self, ticket: Ticket, messages: Sequence[bytes], *, w: int, time_ms: int) -> None:
+        """Append messages (UTF-8, together within one batch) atomically, and wait until ``w`` nodes hold them.
+
+        Appended, then Reached follow, or NotAppended. Raises ReadOnlyError.
+        """
+        if conflict := self.progress.conflict:
+            raise ReadOnlyError(conflict)
+        size = sum(map(len, messages)) + LENGTH_BYTES * len(messages)
+        assert 0 < len(messages) <= MAX_BATCH_RECORDS
+        assert size <= MAX_BATCH_BYTES - HEADER_BYTES
+        self._appends.append(_Append(ticket, messages, size, w, time_ms))
+
+    def wait(self, ticket: Ticket, offset: int, w: int) -> None:
+        """Wait until ``w`` nodes hold the record at ``offset``; Reached follows."""
+        self._waiters.add(ticket, offset, w)
+        self._answer()
+
+    def forget(self, ticket: Ticket) -> None:
+        """Nobody waits for this ticket any more. What was appended stays, and is replicated all the same."""
+        self._waiters.forget(ticket)
+
+    def committed(self) -> None:
+        """The batches of the last Commit are on disk."""
+        assert self._commit is not None
+        batches, self._commit = self._commit.batches, None
+        self.progress.committed([batch.end for batch in batches])
+        for append, offset in self._committing:
+            self._decisions.append(Appended(append.ticket, offset))
+            self._waiters.add(append.ticket, offset + len(append.messages) - 1, append.w)
+        self._committing.clear()
+        if self._reply_to is None:
+            self._skip_publishing()
+        else:
+            self._unpublished.extend(batches)
+            self._unpublished_bytes += sum(len(batch.data) for batch in batches)
+            if self._unpublished_bytes > MAX_UNPUBLISHED_BYTES:
+                self._skip_publishing()
+        self._answer()
+
+    def commit_refused(self) -> None:
+        """Nothing of the last Commit is on disk, for want of room."""
+        self._commit = None
+        self._decisions.extend(NotAppended(append.ticket) for append, _ in self._committing)
+        self._committing.clear()
+
+    def connected(self, reply_to: str) -> None:
+        """The broker can be published to; acks and fetches come in by the queue ``reply_to``."""
+        self._reply_to = reply_to
+        self._unconfirmed = 0
+        self._next_beat = 0.0
+        self._skip_publishing()
+
+    def connection_lost(self) -> None:
+        self._reply_to = None
+        self._skip_publishing()
+
+    def confirmed(self) -> None:
+        """The broker has taken, or refused, one delivery of batches. Refused ones are fetched by whoever lacks them."""
+        self._unconfirmed -= 1
+
+    def receive(self, delivery: Ack | Fetch, now: float) -> None:
+        """``now`` is monotonic time in seconds, as everywhere here."""
+        match delivery:
+            case Ack():
+                unknown_chain_at = self.progress.ack(delivery, now)
+                if unknown_chain_at is not None:
+                    self._decisions.append(ReadChain(unknown_chain_at))
+                self._answer()
+            case Fetch():
+                if self.progress.fetch(delivery, now):
+                    self._decisions.append(AnswerFetch(delivery))
+
+    def chain_read(self, offset: int, chain: bytes | None, now: float) -> None:
+        """The log's chain at ``offset``; None when no batch ends there."""
+        self.progress.chain_read(offset, chain, now)
+        self._answer()
+
+    def fetched(self, fetch: Fetch, batches: Sequence[Batch]) -> Fetched:
+        """The answer to a fetch, of the batches read from the log."""
+        return Fetched(self.id, fetch.request_id, self.published_end, tuple(batches))
+
+    def tick(self, now: float) -> None:
+        """Time passes. To be called at least every BEAT_INTERVAL_S, and at once after :meth:`connected`."""
+        if self._reply_to is not None and now >= self._next_beat:
+            self._next_beat = now + BEAT_INTERVAL_S
+            self._plan_publish()
+            beat = Beat(self.id, self.published_end, self.progress.committed_end, self._reply_to)
+            self._decisions.append(Publish(beat))
+
+    def _plan_commit(self) -> None:
+        if self._commit is not None or not self._appends:
+            return
+        batches: list[Batch] = []
+        previous = self.progress.end
+        while self._appends and len(batches) < MAX_COMMIT_BATCHES:
+            gathered = self._gather(previous.offset)
+            batch = encode_batch(
+                [message for append in gathered for message in append.messages],
+                log_id=self.id.log_id,
+                epoch=self.id.epoch,
+                time_ms=gathered[0].time_ms,
+                previous=previous,
+            )
+            batches.append(batch)
+            previous = batch.end
+        self._commit = Commit(tuple(batches))
+        self._decisions.append(self._commit)
+
+    def _gather(self, offset: int) -> list[_Append[Ticket]]:
+        """Take the appends that go into the next batch, which begins at ``offset``."""
+        gathered: list[_Append[Ticket]] = []
+        count, size = 0, HEADER_BYTES
+        while self._appends:
+            append = self._appends[0]
+            if gathered and (count + len(append.messages) > MAX_BATCH_RECORDS or size + append.size > MAX_BATCH_BYTES):
+                break
+            gathered.append(self._appends.popleft())
+            self._committing.append((append, offset + count))
+            count += len(append.messages)
+            size += append.size
+        return gathered
+
+    def _plan_publish(self) -> None:
+        while self._reply_to is not None and self._unpublished and self._unconfirmed < MAX_UNCONFIRMED:
+            batches = [self._unpublished.popleft()]
+            size = len(batches[0].data)
+            while self._unpublished and size + len(self._unpublished[0].data) <= MAX_DELIVERY_BYTES:
+                batches.append(self._unpublished.popleft())
+                size += len(batches[-1].data)
+            self._unpublished_bytes -= size
+            self._unconfirmed += 1
+            self.published_end = batches[-1].end.offset
+            self._decisions.append(Publish(LiveBatches(self.id, tuple(batches), self._reply_to)))
+
+    def _skip_publishing(self) -> None:
+        self._unpublished.clear()
+        self._unpublished_bytes = 0
+        self.published_end = self.progress.end.offset
+
+    def _answer(self) -> None:
+        for ticket in self._waiters.pop_reached(self.progress.held_by):
+            self._decisions.append(Reached(ticket))
