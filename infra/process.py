@@ -1,0 +1,60 @@
+"""A node as a process: its log lines, its signals, its exit code."""
+
+import asyncio
+import logging
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvloop
+
+from replicated_log.log import CorruptLogError, LogInUseError, WrongLogError
+
+logger = logging.getLogger(__name__)
+
+
+def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_level: str) -> int:
+    """Run a node until SIGTERM or SIGINT sets the event it is given. Returns the process's exit code."""
+    logging.basicConfig(
+        level=log_level.upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    # These two log each reconnection several times over; what matters of it, infra.rabbitmq says once.
+    for name in ("aio_pika", "aiormq"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    exit_code = 0
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(run))
+    except* (LogInUseError, WrongLogError, CorruptLogError, OSError, sqlite3.Error) as group:
+        logger.critical("the process ends: %s", first_leaf(group))
+        exit_code = 1
+    return exit_code
+
+
+async def _until_signal(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(stop)
+    logger.info("stopped")
+
+
+@asynccontextmanager
+async def beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``coroutine`` while the block runs, and cancel it after. If it fails, the block is cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(coroutine)
+        yield
+        task.cancel()
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """The first exception in a group of groups; other exceptions are their own leaf."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,290 @@
+"""RabbitMQ, as the nodes use it. The only module that speaks AMQP.
+
+A node's session is two connections, because a broker that blocks publishers (memory or disk alarm) must not stop
+consumers: one publishes, one consumes. Whatever goes wrong with either ends the session; :func:`keep_session` then
+makes a new one, topology included. Nothing depends on the broker keeping anything.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, DeliveryError
+from aiormq.exceptions import ChannelAccessRefused, ChannelInvalidStateError, ChannelLockedResource
+from pamqp.common import FieldTable
+from yarl import URL
+
+from infra.process import first_leaf
+from replicated_log.delivery import Envelope
+
+PREFETCH: Final = 16
+"""Unsettled deliveries at a secondary: times 4 MiB, they bound its memory."""
+NODE_QUEUE_BYTES: Final = 64 << 20
+REPLY_QUEUE_BYTES: Final = 16 << 20
+NODE_QUEUE_EXPIRES_MS: Final = 24 * 3600 * 1000
+HEARTBEAT_S: Final = 5
+CONNECT_TIMEOUT_S: Final = 5.0
+SETUP_TIMEOUT_S: Final = 10.0
+PUBLISH_TIMEOUT_S: Final = 5.0
+CLOSE_TIMEOUT_S: Final = 2.0
+RETRY_S: Final = (0.1, 0.2, 0.5, 1.0)
+"""Pauses before the next attempt; the last one repeats."""
+
+logger = logging.getLogger(__name__)
+
+
+_TROUBLE: Final = (AMQPError, ChannelInvalidStateError, OSError, EOFError, StopAsyncIteration, TimeoutError)
+"""What aio-pika and aiormq raise when a connection or channel is no more; the last but one, while connecting."""
+
+
+class BrokerLostError(Exception):
+    """Raised by a session's methods: the session is over. A publish that raised it may have arrived, or may yet."""
+
+
+class Received:
+    """A delivery as it came in; to be settled once it is finished with."""
+
+    __slots__ = ("_message", "envelope")
+
+    def __init__(self, message: AbstractIncomingMessage) -> None:
+        self._message = message
+        self.envelope = _envelope(message)
+
+    async def settle_up_to(self) -> None:
+        """Settle this delivery and every earlier one of its session. On a session that is over, nothing happens."""
+        try:
+            with _broker_trouble():
+                await self._message.ack(multiple=True)
+        except BrokerLostError as error:
+            logger.debug("not settled, the session is over: %s", error)
+
+
+class Session:
+    """A node's two connections, both up until :meth:`lost` returns."""
+
+    def __init__(self, publishing: AbstractConnection, consuming: AbstractConnection) -> None:
+        self._publishing = publishing
+        self._consuming = consuming
+        self._over = asyncio.get_running_loop().create_future()
+        self._exchanges: dict[str, AbstractExchange] = {}
+        for connection in (publishing, consuming):
+            connection.close_callbacks.add(self._on_close)
+
+    async def open(self) -> None:
+        """Raises BrokerLostError, as all methods do."""
+        with _broker_trouble():
+            self._confirming = await self._channel(self._publishing, confirms=True)
+            self._direct = await self._channel(self._publishing, confirms=False)
+            await self._open_inbound()
+
+    async def lost(self) -> None:
+        """Wait for the end of the session, and raise BrokerLostError."""
+        await asyncio.shield(self._over)
+        raise BrokerLostError(self._over.result())
+
+    async def declare_exchange(self, name: str, *, replace: bool = False) -> None:
+        """The durable fanout exchange; with ``replace``, one of another kind under this name gives way to it."""
+        with _broker_trouble():
+            try:
+                exchange = await self._declare_fanout(name)
+            except ChannelPreconditionFailed:
+                if not replace:
+                    raise
+                logger.warning("exchange %s is of another kind: replacing it", name)
+                self._confirming = await self._channel(self._publishing, confirms=True)
+                await self._confirming.exchange_delete(name)
+                exchange = await self._declare_fanout(name)
+        self._exchanges[name] = exchange
+
+    async def declare_node_queue(self, name: str, exchange: str) -> None:
+        """A secondary's queue: durable and bounded; one with other arguments under this name is replaced."""
+        arguments: FieldTable = {
+            "x-queue-type": "classic",
+            "x-max-length-bytes": NODE_QUEUE_BYTES,
+            "x-overflow": "drop-head",
+            "x-expires": NODE_QUEUE_EXPIRES_MS,
+        }
+        with _broker_trouble():
+            try:
+                queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
+            except ChannelPreconditionFailed:
+                logger.warning("queue %s was declared with other arguments: replacing it", name)
+                await self._open_inbound()
+                await self._inbound.queue_delete(name)
+                queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
+            await queue.bind(exchange)
+
+    async def declare_reply_queue(self, name: str) -> None:
+        """A bounded queue that belongs to this session's consuming connection and goes with it."""
+        arguments: FieldTable = {
+            "x-queue-type": "classic",
+            "x-max-length-bytes": REPLY_QUEUE_BYTES,
+            "x-overflow": "drop-head",
+        }
+        with _broker_trouble():
+            await self._inbound.declare_queue(name, exclusive=True, auto_delete=True, arguments=arguments)
+
+    async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
+        """Hand every delivery of ``queue`` to ``receive``, in order. ``settled``: they need not be settled."""
+
+        async def on_message(message: AbstractIncomingMessage) -> None:
+            receive(Received(message))
+
+        with _broker_trouble():
+            consumed = await self._inbound.get_queue(queue, ensure=False)
+            await consumed.consume(on_message, no_ack=settled, exclusive=True)
+
+    async def publish(self, exchange: str, envelope: Envelope) -> bool:
+        """Publish, and wait for the broker's confirm; False when the broker refuses. Calls keep their order."""
+        with _broker_trouble():
+            try:
+                async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                    await self._exchanges[exchange].publish(_message(envelope), routing_key="", mandatory=False)
+            except DeliveryError as error:
+                logger.debug("the broker refused %s %s: %r", envelope.kind, envelope.message_id, error)
+                return False
+        return True
+
+    async def send(self, queue: str, envelope: Envelope) -> None:
+        """Send to one queue, unconfirmed; if there is no such queue any more, the delivery vanishes."""
+        with _broker_trouble():
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await self._direct.default_exchange.publish(_message(envelope), routing_key=queue, mandatory=False)
+
+    async def _open_inbound(self) -> None:
+        self._inbound = await self._channel(self._consuming, confirms=False)
+        await self._inbound.set_qos(prefetch_count=PREFETCH)
+
+    async def _channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
+        channel = connection.channel(publisher_confirms=confirms)
+        await channel.initialize()
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
+        return channel
+
+    async def _declare_fanout(self, name: str) -> AbstractExchange:
+        return await self._confirming.declare_exchange(name, aio_pika.ExchangeType.FANOUT, durable=True)
+
+    def watch_channels(self) -> None:
+        """From now on, the end of a channel is the end of the session. (Declaring may cost a channel and go on.)"""
+        for channel in (self._confirming, self._direct, self._inbound):
+            channel.close_callbacks.add(self._on_close)
+
+    def _on_close(self, _: object, error: BaseException | None) -> None:
+        self._end(repr(error) if error else "closed")
+
+    def _on_cancel(self, _: object) -> None:
+        self._end("the broker has cancelled a consumer")
+
+    def _end(self, reason: str) -> None:
+        if not self._over.done():
+            self._over.set_result(reason)
+
+
+async def keep_session(
+    url: str,
+    node: str,
+    set_up: Callable[[Session], Awaitable[None]],
+    work: Callable[[Session], Coroutine[Any, Any, None]],
+) -> None:
+    """Keep a session with the broker for ever: connect, ``set_up``, ``work`` until the session is lost, start again.
+
+    The first failure of a row is logged, and the return; what lies between is not worth a line a second.
+    """
+    failures = 0
+    while True:
+        try:
+            async with _session(url, node) as session:
+                async with asyncio.timeout(SETUP_TIMEOUT_S):
+                    await session.open()
+                    await set_up(session)
+                    session.watch_channels()
+                logger.info("connected to the broker at %s", _shown(url))
+                failures = 0
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(session.lost())
+                    tasks.create_task(work(session))
+        except* (BrokerLostError, TimeoutError) as group:
+            failures += 1
+            level = logging.WARNING if failures == 1 else logging.DEBUG
+            reason = str(first_leaf(group)) or "it does not answer in time"
+            logger.log(level, "no session with the broker at %s, trying on: %s", _shown(url), reason)
+        await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S)) - 1])
+
+
+@asynccontextmanager
+async def _session(url: str, node: str) -> AsyncIterator[Session]:
+    publishing = await _connect(url, f"{node} publishes")
+    try:
+        consuming = await _connect(url, f"{node} consumes")
+        try:
+            yield Session(publishing, consuming)
+        finally:
+            await _close(consuming)
+    finally:
+        await _close(publishing)
+
+
+async def _connect(url: str, name: str) -> AbstractConnection:
+    with _broker_trouble():
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await aio_pika.connect(URL(url).update_query(heartbeat=HEARTBEAT_S, name=name))
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        with _broker_trouble():
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await connection.close()
+    except BrokerLostError as error:
+        logger.debug("closing a connection: %s", error)
+
+
+@contextmanager
+def _broker_trouble() -> Iterator[None]:
+    """Turn whatever aio-pika raises about a lost connection or channel into BrokerLostError."""
+    try:
+        yield
+    except (ChannelAccessRefused, ChannelLockedResource) as error:
+        reason = f"another process runs under this node's name, or its dead connection lingers ({error})"
+        raise BrokerLostError(reason) from error
+    except _TROUBLE as error:
+        raise BrokerLostError(str(error) or repr(error)) from error
+    except asyncio.CancelledError as error:
+        # aiormq cancels what waits on a channel that closes; only a cancellation of ours may pass.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise BrokerLostError("the channel closed") from error
+
+
+def _envelope(message: AbstractIncomingMessage) -> Envelope:
+    return Envelope(
+        kind=message.type or "",
+        body=message.body,
+        headers=message.headers,
+        message_id=message.message_id,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+    )
+
+
+def _message(envelope: Envelope) -> aio_pika.Message:
+    return aio_pika.Message(
+        envelope.body,
+        headers=dict(envelope.headers),
+        type=envelope.kind,
+        message_id=envelope.message_id,
+        correlation_id=envelope.correlation_id,
+        reply_to=envelope.reply_to,
+        expiration=envelope.expiration_s,
+        delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT,
+    )
+
+
+def _shown(url: str) -> str:
+    return str(URL(url).with_user(None))

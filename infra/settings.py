@@ -1,0 +1,82 @@
+"""A node's settings, read from an environment that is passed in."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+MAX_DELAY_S: Final = 3600.0
+
+
+class InvalidSettingError(ValueError):
+    """Raised when a setting can't be used; says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What every node needs to know."""
+
+    name: str
+    data: Path
+    http_host: str
+    http_port: int
+    amqp_url: str
+    log_name: str
+    log_level: str
+
+
+def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> NodeSettings:
+    """The settings of a node whose name and listen address are ``name`` and ``http`` unless set."""
+    name = check_name("REPLOG_NAME", environ.get("REPLOG_NAME", name))
+    host, _, port = environ.get("REPLOG_HTTP", http).rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InvalidSettingError(f"REPLOG_HTTP must be host:port, not {environ.get('REPLOG_HTTP')!r}")
+    log_level = environ.get("REPLOG_LOG_LEVEL", "info").lower()
+    if log_level not in _LOG_LEVELS:
+        raise InvalidSettingError(f"REPLOG_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}, not {log_level!r}")
+    amqp_url = environ.get("REPLOG_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
+    if not amqp_url.startswith(("amqp://", "amqps://")):
+        raise InvalidSettingError("REPLOG_AMQP_URL must start with amqp:// or amqps://")
+    return NodeSettings(
+        name=name,
+        data=Path(environ.get("REPLOG_DATA", f"data/{name}")),
+        http_host=host.strip("[]"),
+        http_port=int(port),
+        amqp_url=amqp_url,
+        log_name=check_name("REPLOG_LOG", environ.get("REPLOG_LOG", "main")),
+        log_level=log_level,
+    )
+
+
+def read_names(environ: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    """Names separated by commas or blanks; ``REPLOG_<variable>`` goes before the seed's ``<variable>``."""
+    names = re.split(r"[,\s]+", _either(environ, variable, "").strip(", \t\n"))
+    names = [check_name(variable, name) for name in names if name]
+    if len(set(names)) != len(names):
+        raise InvalidSettingError(f"{variable} names a node twice: {' '.join(names)}")
+    return tuple(names)
+
+
+def read_delay(environ: Mapping[str, str], variable: str) -> float:
+    """Seconds, 0 to MAX_DELAY_S; ``REPLOG_<variable>`` goes before the seed's ``<variable>``."""
+    text = _either(environ, variable, "0")
+    try:
+        delay = float(text)
+    except ValueError:
+        delay = -1.0
+    if not 0 <= delay <= MAX_DELAY_S:
+        raise InvalidSettingError(f"{variable} must be seconds from 0 to {MAX_DELAY_S:.0f}, not {text!r}")
+    return delay
+
+
+def check_name(variable: str, name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidSettingError(f"{variable}: {name!r} is no name (letters, digits, '_', '.', '-', up to 64)")
+    return name
+
+
+def _either(environ: Mapping[str, str], variable: str, default: str) -> str:
+    return environ.get(f"REPLOG_{variable}", environ.get(variable, default))

@@ -1,0 +1,215 @@
+"""Drives the master's half of the protocol: its log, the broker, and those who wait for copies."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from infra.log_thread import LogThread
+from infra.names import Names
+from infra.rabbitmq import Received, Session, keep_session
+from replicated_log.delivery import (
+    BEAT_INTERVAL_S,
+    MAX_DELIVERY_BYTES,
+    Ack,
+    Beat,
+    Fetch,
+    LiveBatches,
+    MalformedDeliveryError,
+    decode,
+    encode,
+)
+from replicated_log.log import DiskFullError
+from replicated_log.reign import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain, Reign
+
+MAX_READS: Final = 1000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One client's append, on its way. ``offset`` is None until it is on the master's disk."""
+
+    started: float
+    reached: asyncio.Future[None]
+    offset: int | None = None
+    appended_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Who holds a record, and since when: node names with milliseconds from the request, master first."""
+
+    offset: int
+    held_by: Sequence[tuple[str, float | None]]
+    missing: Sequence[str]
+    elapsed_ms: float
+
+
+class NotReachedError(Exception):
+    """Raised by :meth:`Replicator.append`: appended and being replicated, but not on w nodes in time."""
+
+    def __init__(self, copies: Copies) -> None:
+        super().__init__(f"on {len(copies.held_by)} nodes after {copies.elapsed_ms:.0f} ms")
+        self.copies = copies
+
+
+class NotCommittedError(Exception):
+    """Raised by :meth:`Replicator.append`: the master's own commit did not end in time. It may still be appended."""
+
+
+class Replicator:
+    """Carries out the reign's decisions: every event is followed by :meth:`_perform`, so none waits."""
+
+    def __init__(self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_url: str) -> None:
+        self.reign = reign
+        self.connected = False
+        self.poison = 0
+        self._log = log
+        self._name = name
+        self._names = names
+        self._amqp_url = amqp_url
+        self._connections = 0
+        self._reply_to = ""
+        self._commits: asyncio.Queue[Commit] = asyncio.Queue()
+        # These two belong to one session. The reign bounds what it wants published, reads are repeated by those
+        # who asked, so a full queue may lose one.
+        self._publishes: asyncio.Queue[Publish] = asyncio.Queue()
+        self._reads: asyncio.Queue[ReadChain | AnswerFetch] = asyncio.Queue(MAX_READS)
+
+    async def run(self) -> None:
+        """Commit, publish and count, for ever. Raises what the log raises: after that nothing may go on."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._commit())
+            tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
+
+    async def append(self, messages: Sequence[bytes], *, w: int, timeout_s: float) -> Copies:
+        """Append atomically, and wait until ``w`` nodes hold the messages on disk.
+
+        Raises ReadOnlyError or DiskFullError: nothing is appended; NotReachedError: appended; NotCommittedError:
+        nobody knows yet. Cancelling the wait never cancels the append.
+        """
+        ticket = Ticket(time.monotonic(), asyncio.get_running_loop().create_future())
+        self.reign.append(ticket, messages, w=w, time_ms=time.time_ns() // 1_000_000)
+        self._perform()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await ticket.reached
+        except TimeoutError:
+            if ticket.offset is None:
+                raise NotCommittedError(f"the master's disk took longer than {timeout_s:g} s") from None
+            raise NotReachedError(self._copies(ticket)) from None
+        finally:
+            self.reign.forget(ticket)
+        return self._copies(ticket)
+
+    def _perform(self) -> None:
+        for decision in self.reign.decisions():
+            match decision:
+                case Commit():
+                    self._commits.put_nowait(decision)
+                case Appended(ticket, offset):
+                    ticket.offset, ticket.appended_at = offset, time.monotonic()
+                    if ticket.reached.done():
+                        self.reign.forget(ticket)
+                case Reached(ticket):
+                    if not ticket.reached.done():
+                        ticket.reached.set_result(None)
+                case NotAppended(ticket):
+                    if not ticket.reached.done():
+                        ticket.reached.set_exception(DiskFullError("no room for the log: nothing was appended"))
+                case Publish():
+                    self._publishes.put_nowait(decision)
+                case ReadChain() | AnswerFetch():
+                    if not self._reads.full():
+                        self._reads.put_nowait(decision)
+
+    async def _commit(self) -> None:
+        while True:
+            commit = await self._commits.get()
+            try:
+                await self._log.append(commit.batches)
+            except DiskFullError as error:
+                logger.error("not appended: %s", error)
+                self.reign.commit_refused()
+            else:
+                self.reign.committed()
+            self._perform()
+
+    async def _set_up(self, session: Session) -> None:
+        # A fresh name each time: the broker may keep the last connection's exclusive queue locked for a while.
+        self._connections += 1
+        self._reply_to = self._names.acks_queue(self.reign.id.epoch, self._connections)
+        await session.declare_exchange(self._names.exchange, replace=True)
+        await session.declare_reply_queue(self._reply_to)
+        await session.consume(self._reply_to, self._receive, settled=True)
+
+    async def _work(self, session: Session) -> None:
+        self._publishes, self._reads = asyncio.Queue(), asyncio.Queue(MAX_READS)
+        self.reign.connected(self._reply_to)
+        self.connected = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._beat())
+                tasks.create_task(self._read(session))
+                while True:
+                    publish = await self._publishes.get()
+                    tasks.create_task(self._publish(session, publish.delivery))
+        finally:
+            self.connected = False
+            self.reign.connection_lost()
+
+    async def _beat(self) -> None:
+        while True:
+            self.reign.tick(time.monotonic())
+            self._perform()
+            await asyncio.sleep(BEAT_INTERVAL_S)
+
+    async def _publish(self, session: Session, delivery: LiveBatches | Beat) -> None:
+        await session.publish(self._names.exchange, encode(delivery))
+        if isinstance(delivery, LiveBatches):
+            self.reign.confirmed()
+            self._perform()
+
+    async def _read(self, session: Session) -> None:
+        """Read from the log what the protocol asks for, one thing after the other."""
+        while True:
+            match await self._reads.get():
+                case ReadChain(offset):
+                    chain = await self._log.chain_at(offset)
+                    self.reign.chain_read(offset, chain, time.monotonic())
+                    self._perform()
+                case AnswerFetch(fetch):
+                    batches = await self._log.read(fetch.from_offset, MAX_DELIVERY_BYTES)
+                    await session.send(fetch.reply_to, encode(self.reign.fetched(fetch, batches)))
+
+    def _receive(self, received: Received) -> None:
+        try:
+            delivery = decode(received.envelope)
+            if not isinstance(delivery, Ack | Fetch):
+                raise MalformedDeliveryError(f"a {received.envelope.kind} is nothing for a master")
+        except MalformedDeliveryError as error:
+            self.poison += 1
+            logger.warning("dropped a delivery: %s", error)
+            return
+        self.reign.receive(delivery, time.monotonic())
+        self._perform()
+
+    def _copies(self, ticket: Ticket) -> Copies:
+        assert ticket.offset is not None
+        holders = self.reign.progress.holders(ticket.offset)
+        acked = [(node.name, node.acked_at(ticket.offset)) for node in holders]
+
+        def since_start(moment: float | None) -> float | None:
+            return None if moment is None else round((moment - ticket.started) * 1000, 3)
+
+        return Copies(
+            offset=ticket.offset,
+            held_by=[(self._name, since_start(ticket.appended_at))]
+            + [(name, since_start(moment)) for name, moment in acked],
+            missing=[name for name in self.reign.progress.secondaries if name not in dict(acked)],
+            elapsed_ms=round((time.monotonic() - ticket.started) * 1000, 3),
+        )

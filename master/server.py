@@ -1,0 +1,85 @@
+"""The master as a whole: its log, its replicator and its HTTP facade."""
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from infra.http import application, serving
+from infra.log_thread import open_log
+from infra.names import Names
+from infra.process import beside
+from infra.reading import add_reading
+from infra.settings import NodeSettings
+from master.facade import add_facade
+from master.replicator import Replicator
+from replicated_log.delivery import ReignId
+from replicated_log.progress import Secondary
+from replicated_log.reign import Reign
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSettings:
+    """``secondaries`` are the configured ones, by name: with the master they are the n nodes of a write concern."""
+
+    node: NodeSettings
+    secondaries: tuple[str, ...]
+
+
+async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
+    """Reign until ``stop`` is set. Raises what opening, or later writing, the log raises."""
+    node = settings.node
+    async with open_log(node.data, node.name) as log:
+        epoch = await log.begin_reign()
+        assert log.log.log_id is not None
+        reign_id = ReignId(log.log.log_id, epoch, secrets.token_hex(8))
+        replicator = Replicator(
+            Reign(reign_id, settings.secondaries, log.log.end),
+            log,
+            name=node.name,
+            names=Names(node.log_name),
+            amqp_url=node.amqp_url,
+        )
+        logger.info("epoch %d of log %s begins at offset %d", epoch, reign_id.log_id, log.log.end.offset)
+        app = application()
+        add_reading(app, log, lambda: _status(settings, replicator))
+        add_facade(app, replicator)
+        async with beside(replicator.run()), serving(app, node.http_host, node.http_port):
+            await stop.wait()
+
+
+def _status(settings: MasterSettings, replicator: Replicator) -> dict[str, Any]:
+    reign = replicator.reign
+    progress = reign.progress
+    now = time.monotonic()
+
+    def shown(secondary: Secondary) -> dict[str, Any]:
+        seen = secondary.last_seen
+        return {
+            "name": secondary.name,
+            "state": secondary.health(now).value,
+            "acked_end": secondary.acked_end,
+            "lag": progress.end.offset - secondary.acked_end,
+            "last_seen_s": None if seen is None else round(now - seen, 3),
+        }
+
+    return {
+        "name": settings.node.name,
+        "role": "master",
+        "log": settings.node.log_name,
+        "log_id": reign.id.log_id,
+        "epoch": reign.id.epoch,
+        "reign_id": reign.id.reign_id,
+        "end_offset": progress.end.offset,
+        "committed_end": progress.committed_end,
+        "nodes": progress.nodes,
+        "broker": "connected" if replicator.connected else "disconnected",
+        "read_only": progress.conflict,
+        "poison": replicator.poison,
+        "secondaries": [shown(secondary) for secondary in progress.secondaries.values()],
+        "observers": [shown(secondary) for secondary in progress.observers.values()],
+    }

@@ -1,0 +1,1 @@
+"""A secondary: follows the master's log, keeps it on its own disk, and says so."""
