@@ -10,7 +10,8 @@ from typing import Any
 
 import uvloop
 
-from replicated_log.log import CorruptLogError, LogInUseError, WrongLogError
+from replicated_log.directory_lock import LogInUseError
+from replicated_log.log import CorruptLogError, WrongLogError
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What every node serves of its log: GET / (the seed's form), /messages and /status."""
+"""What every node serves of its log: GET / (the seed's form), /messages, /batches and /status."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +9,7 @@ from aiohttp import web
 from infra.http import accepts_json, json_response, query_number
 from infra.log_thread import LogThread
 from replicated_log.batch import Record
+from replicated_log.delivery import MAX_DELIVERY_BYTES
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -26,6 +27,7 @@ def add_reading(app: web.Application, log: LogThread, status: Callable[[], dict[
     app[STATUS] = status
     app.router.add_get("/", list_all)
     app.router.add_get("/messages", list_messages)
+    app.router.add_get("/batches", give_batches)
     app.router.add_get("/status", show_status)
 
 
@@ -64,6 +66,13 @@ async def list_messages(request: web.Request) -> web.Response:
         for record in page
     ]
     return json_response({"messages": messages, "end_offset": end_offset})
+
+
+async def give_batches(request: web.Request) -> web.Response:
+    """The stored batches from offset ``from`` on, byte for byte, at most one delivery full; empty at the end."""
+    start = query_number(request, "from", 0, least=0, most=MAX_OFFSET)
+    batches = await request.app[LOG].read(start, MAX_DELIVERY_BYTES)
+    return web.Response(body=b"".join(batch.data for batch in batches), content_type="application/octet-stream")
 
 
 async def show_status(request: web.Request) -> web.Response:

@@ -8,6 +8,10 @@ from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_FLAGS: Final = {
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+}
 MAX_DELAY_S: Final = 3600.0
 
 
@@ -70,6 +74,14 @@ def read_delay(environ: Mapping[str, str], variable: str) -> float:
     if not 0 <= delay <= MAX_DELAY_S:
         raise InvalidSettingError(f"{variable} must be seconds from 0 to {MAX_DELAY_S:.0f}, not {text!r}")
     return delay
+
+
+def read_flag(environ: Mapping[str, str], variable: str) -> bool:
+    """Off unless ``REPLOG_<variable>`` is 1, true, yes or on."""
+    text = environ.get(f"REPLOG_{variable}", "").lower()
+    if text not in _FLAGS:
+        raise InvalidSettingError(f"REPLOG_{variable} must be 1 or 0, not {text!r}")
+    return _FLAGS[text]
 
 
 def check_name(variable: str, name: str) -> str:

@@ -1,25 +1,64 @@
-"""``python -m master``: settings from the environment, see the README."""
+"""``python -m master`` runs the master, ``python -m master restore URL ...`` gives it back a lost log.
+
+Settings come from the environment, see the README.
+"""
 
 import os
+import sqlite3
 import sys
 
 from infra.process import run_process
-from infra.settings import InvalidSettingError, read_names, read_node_settings
+from infra.set_aside import SetAsideError
+from infra.settings import InvalidSettingError, read_flag, read_names, read_node_settings
+from master.restore import RestoreError, restore
 from master.server import MasterSettings, run
+from replicated_log.directory_lock import LogInUseError
+from replicated_log.log import CorruptLogError, WrongLogError
+
+USAGE = "usage: python -m master [restore URL-OF-A-SECONDARY ...]"
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     try:
-        node = read_node_settings(os.environ, name="master", http="127.0.0.1:8000")
-        secondaries = read_names(os.environ, "NODE_NAMES")
-        if node.name in secondaries:
-            raise InvalidSettingError(f"NODE_NAMES: {node.name!r} is the master's own name")
+        settings = _settings()
     except InvalidSettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    settings = MasterSettings(node, secondaries)
-    return run_process(lambda stop: run(settings, stop), log_level=node.log_level)
+    match arguments:
+        case []:
+            return run_process(lambda stop: run(settings, stop), log_level=settings.node.log_level)
+        case ["restore", *urls] if urls:
+            return _restore(settings, urls)
+        case _:
+            sys.stderr.write(f"{USAGE}\n")
+            return 2
+
+
+def _settings() -> MasterSettings:
+    node = read_node_settings(os.environ, name="master", http="127.0.0.1:8000")
+    secondaries = read_names(os.environ, "NODE_NAMES")
+    if node.name in secondaries:
+        raise InvalidSettingError(f"NODE_NAMES: {node.name!r} is the master's own name")
+    return MasterSettings(node, secondaries, read_flag(os.environ, "REQUIRE_QUORUM"))
+
+
+def _restore(settings: MasterSettings, urls: list[str]) -> int:
+    try:
+        report = restore(settings.node.data, settings.node.name, urls)
+    except (
+        RestoreError,
+        SetAsideError,
+        LogInUseError,
+        WrongLogError,
+        CorruptLogError,
+        OSError,
+        sqlite3.Error,
+    ) as error:
+        sys.stderr.write(f"nothing restored: {error}\n")
+        return 1
+    sys.stdout.write(f"{report}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,6 @@
 """The master's HTTP facade: POST / (the seed's form) and POST /messages."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +12,7 @@ from master.replicator import Copies, NotCommittedError, NotReachedError, Replic
 from replicated_log.batch import MAX_MESSAGE_BYTES
 from replicated_log.log import DiskFullError
 from replicated_log.reign import ReadOnlyError
-from replicated_log.write_concern import ALL, InvalidWriteConcernError, clamp, resolve, split_prefix
+from replicated_log.write_concern import ALL, InvalidWriteConcernError, clamp, majority, resolve, split_prefix
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 MAX_TIMEOUT_S: Final = 3600.0
@@ -33,6 +34,7 @@ def add_facade(app: web.Application, replicator: Replicator) -> None:
     app[REPLICATOR] = replicator
     app.router.add_post("/", post_seed)
     app.router.add_post("/messages", post_message)
+    app.router.add_get("/health", show_health)
 
 
 async def post_seed(request: web.Request) -> web.Response:
@@ -60,6 +62,21 @@ async def post_message(request: web.Request) -> web.Response:
     copies = await _append(replicator, write)
     location = {"Location": f"/messages/{copies.offset}"}
     return json_response(_outcome(replicator, write, copies), status=201, headers=location)
+
+
+async def show_health(request: web.Request) -> web.Response:
+    """How the master sees each configured node, and whether it may append."""
+    reign = request.app[REPLICATOR].reign
+    now = time.monotonic()
+    return json_response(
+        {
+            "alive": reign.progress.alive(now),
+            "majority": majority(reign.progress.nodes),
+            "nodes": reign.progress.nodes,
+            "read_only": reign.read_only(now),
+            "secondaries": {name: node.health(now).value for name, node in reign.progress.secondaries.items()},
+        }
+    )
 
 
 async def _append(replicator: Replicator, write: Write) -> Copies:

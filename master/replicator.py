@@ -93,7 +93,7 @@ class Replicator:
         nobody knows yet. Cancelling the wait never cancels the append.
         """
         ticket = Ticket(time.monotonic(), asyncio.get_running_loop().create_future())
-        self.reign.append(ticket, messages, w=w, time_ms=time.time_ns() // 1_000_000)
+        self.reign.append(ticket, messages, w=w, time_ms=time.time_ns() // 1_000_000, now=ticket.started)
         self._perform()
         try:
             async with asyncio.timeout(timeout_s):

@@ -28,6 +28,7 @@ class MasterSettings:
 
     node: NodeSettings
     secondaries: tuple[str, ...]
+    require_quorum: bool = False
 
 
 async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
@@ -38,7 +39,7 @@ async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
         assert log.log.log_id is not None
         reign_id = ReignId(log.log.log_id, epoch, secrets.token_hex(8))
         replicator = Replicator(
-            Reign(reign_id, settings.secondaries, log.log.end),
+            Reign(reign_id, settings.secondaries, log.log.end, require_quorum=settings.require_quorum),
             log,
             name=node.name,
             names=Names(node.log_name),
@@ -78,7 +79,7 @@ def _status(settings: MasterSettings, replicator: Replicator) -> dict[str, Any]:
         "committed_end": progress.committed_end,
         "nodes": progress.nodes,
         "broker": "connected" if replicator.connected else "disconnected",
-        "read_only": progress.conflict,
+        "read_only": reign.read_only(now),
         "poison": replicator.poison,
         "secondaries": [shown(secondary) for secondary in progress.secondaries.values()],
         "observers": [shown(secondary) for secondary in progress.observers.values()],

@@ -4,16 +4,15 @@ Plain blocking code. One thread owns the :class:`Log` and writes; readers have a
 neither waits for commits nor delays them (write-ahead journal; it never checkpoints).
 """
 
-import fcntl
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from replicated_log.batch import START, Batch, MalformedBatchError, Position, decode_batches
+from replicated_log.directory_lock import holding
 
 FORMAT: Final = 1
 _CHECKED_AT_OPEN: Final = 1000
@@ -28,10 +27,6 @@ CREATE TABLE batches (
     data BLOB NOT NULL
 ) STRICT;
 """
-
-
-class LogInUseError(Exception):
-    """Raised by :meth:`Log.open`: another process has this data directory open."""
 
 
 class WrongLogError(Exception):
@@ -60,11 +55,11 @@ class Log:
     ``epoch`` is the highest reign this disk has opened (master) or stored a batch of (secondary), 0 for none.
     """
 
-    def __init__(self, directory: Path, lock: int, connection: sqlite3.Connection, end: Position) -> None:
+    def __init__(self, directory: Path, connection: sqlite3.Connection, end: Position, held: ExitStack) -> None:
         self.directory = directory
         self.end = end
-        self._lock = lock
         self._connection = connection
+        self._held = held
         self.disk_id = str(self._meta("disk_id"))
         self.log_id = _text_or_none(self._meta("log_id"))
         epoch = self._meta("epoch")
@@ -77,22 +72,14 @@ class Log:
         Raises LogInUseError, WrongLogError, CorruptLogError, or OSError and sqlite3.Error from below.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        lock = _lock(directory, node)
-        try:
-            connection = _connect(directory)
-            try:
-                _initialise(connection, node)
-                return cls(directory, lock, connection, _verified_end(connection))
-            except BaseException:
-                connection.close()
-                raise
-        except BaseException:
-            os.close(lock)
-            raise
+        with ExitStack() as held:
+            held.enter_context(holding(directory, node))
+            connection = held.enter_context(closing(_connect(directory)))
+            _initialise(connection, node)
+            return cls(directory, connection, _verified_end(connection), held.pop_all())
 
     def close(self) -> None:
-        self._connection.close()
-        os.close(self._lock)
+        self._held.close()
 
     def begin_reign(self) -> int:
         """Take the next epoch, and make a new log where there is none. Both are on disk on return."""
@@ -110,6 +97,13 @@ class Log:
         with self._transaction():
             self._set_meta("log_id", log_id)
         self.log_id = log_id
+
+    def raise_epoch(self, epoch: int) -> None:
+        """Let the next reign begin above ``epoch``, wherever that was seen. On disk on return."""
+        if epoch > self.epoch:
+            with self._transaction():
+                self._set_meta("epoch", epoch)
+            self.epoch = epoch
 
     def append(self, batches: Sequence[Batch]) -> None:
         """Store consecutive batches in one commit; they are on disk on return.
@@ -199,19 +193,6 @@ class LogReader:
 
 def _database(directory: Path) -> Path:
     return directory / "log.sqlite"
-
-
-def _lock(directory: Path, node: str) -> int:
-    file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(file, 200, 0).decode(errors="replace").strip()
-        os.close(file)
-        raise LogInUseError(f"{directory} is in use by {holder or 'another process'}") from None
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"{node}, process {os.getpid()}\n".encode(), 0)
-    return file
 
 
 def _connect(directory: Path) -> sqlite3.Connection:

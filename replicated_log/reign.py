@@ -18,6 +18,8 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 6.  A fetch is answered with stored batches from the asked offset on, at most one delivery full. It never counts.
 7.  When a configured secondary holds more than the master, or follows another master of this log that is not older,
     the master has lost its past: it refuses appends until that is settled.
+8.  If a quorum is required, the master also refuses appends while fewer than a majority of the configured nodes are
+    alive. Silence never changes how many nodes must ack.
 """
 
 from collections import deque
@@ -37,6 +39,7 @@ from replicated_log.batch import (
 from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 from replicated_log.progress import Progress
 from replicated_log.waiters import Waiters
+from replicated_log.write_concern import majority
 
 MAX_UNCONFIRMED: Final = 16
 """Deliveries published and not yet confirmed."""
@@ -115,9 +118,12 @@ class _Append(Generic[Ticket]):
 class Reign(Generic[Ticket]):
     """Invariant: what is published is on the master's disk; what waits to be published ends at the log's end."""
 
-    def __init__(self, reign: ReignId, secondaries: Iterable[str], end: Position) -> None:
+    def __init__(
+        self, reign: ReignId, secondaries: Iterable[str], end: Position, *, require_quorum: bool = False
+    ) -> None:
         """Begin with the log on disk up to ``end``; ``secondaries`` are the configured ones, by name."""
         self.id = reign
+        self.require_quorum = require_quorum
         self.progress = Progress(reign, secondaries, end)
         self.published_end = end.offset
         self._decisions: deque[Decision[Ticket]] = deque()
@@ -143,13 +149,22 @@ class Reign(Generic[Ticket]):
     def waiting(self) -> int:
         return len(self._appends) + len(self._committing) + len(self._waiters)
 
-    def append(self, ticket: Ticket, messages: Sequence[bytes], *, w: int, time_ms: int) -> None:
+    def read_only(self, now: float) -> str | None:
+        """Why this master must not append now; None when it may. ``now`` is monotonic time in seconds."""
+        if conflict := self.progress.conflict:
+            return conflict
+        alive, quorum = self.progress.alive(now), majority(self.progress.nodes)
+        if self.require_quorum and alive < quorum:
+            return f"{alive} of {self.progress.nodes} nodes are alive, and a quorum of {quorum} is required to append"
+        return None
+
+    def append(self, ticket: Ticket, messages: Sequence[bytes], *, w: int, time_ms: int, now: float) -> None:
         """Append messages (UTF-8, together within one batch) atomically, and wait until ``w`` nodes hold them.
 
         Appended, then Reached follow, or NotAppended. Raises ReadOnlyError.
         """
-        if conflict := self.progress.conflict:
-            raise ReadOnlyError(conflict)
+        if reason := self.read_only(now):
+            raise ReadOnlyError(reason)
         size = sum(map(len, messages)) + LENGTH_BYTES * len(messages)
         assert 0 < len(messages) <= MAX_BATCH_RECORDS
         assert size <= MAX_BATCH_BYTES - HEADER_BYTES
@@ -204,7 +219,6 @@ class Reign(Generic[Ticket]):
         self._unconfirmed -= 1
 
     def receive(self, delivery: Ack | Fetch, now: float) -> None:
-        """``now`` is monotonic time in seconds, as everywhere here."""
         match delivery:
             case Ack():
                 unknown_chain_at = self.progress.ack(delivery, now)

@@ -1,24 +1,43 @@
-"""``python -m secondary``: settings from the environment, see the README."""
+"""``python -m secondary`` runs a secondary, ``python -m secondary set-aside`` lets it start anew.
+
+Settings come from the environment, see the README.
+"""
 
 import os
 import sys
 
 from infra.process import run_process
+from infra.set_aside import SetAsideError, set_aside
 from infra.settings import InvalidSettingError, read_delay, read_node_settings
+from replicated_log.directory_lock import LogInUseError
 from replicated_log.intake import Latency
 from secondary.server import SecondarySettings, run
 
+USAGE = "usage: python -m secondary [set-aside]"
 
-def main() -> int:
+
+def main(arguments: list[str]) -> int:
     try:
         node = read_node_settings(os.environ, name="node1", http="127.0.0.1:8080")
         latency = Latency(read_delay(os.environ, "LATENCY"), read_delay(os.environ, "PERSIST_DELAY"))
     except InvalidSettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    settings = SecondarySettings(node, latency)
-    return run_process(lambda stop: run(settings, stop), log_level=node.log_level)
+    match arguments:
+        case []:
+            settings = SecondarySettings(node, latency)
+            return run_process(lambda stop: run(settings, stop), log_level=node.log_level)
+        case ["set-aside"]:
+            try:
+                sys.stdout.write(f"the log is now in {set_aside(node.data)}; the next start fetches it anew\n")
+            except (SetAsideError, LogInUseError, OSError) as error:
+                sys.stderr.write(f"{error}\n")
+                return 1
+            return 0
+        case _:
+            sys.stderr.write(f"{USAGE}\n")
+            return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -48,6 +48,11 @@ class Receiver:
         self._settles = asyncio.Event()
         self._silence: asyncio.Timeout | None = None
 
+    @property
+    def stored_epoch(self) -> int:
+        """The highest epoch of what is on disk, 0 for none."""
+        return self._log.log.epoch
+
     async def run(self) -> None:
         """Persist, ack and fetch, for ever. Raises what the log raises: after that nothing may go on."""
         async with asyncio.TaskGroup() as tasks:
