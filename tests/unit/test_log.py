@@ -1,0 +1,164 @@
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import replicated_log.log
+from replicated_log.batch import MAX_BATCH_BYTES, START, Batch
+from replicated_log.directory_lock import LogInUseError
+from replicated_log.log import DiskFullError, Log, LogReader, WrongLogError
+from tests.unit.builders import LOG_ID, make_batches
+from tests.unit.log_contract import LogContract
+
+BATCHES = make_batches("a", ["b", "c"], "d")
+
+
+def new_log(directory: Path, *batches: Batch) -> Log:
+    log = Log.open(directory, "node1")
+    log.adopt(LOG_ID)
+    log.append(batches)
+    return log
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    with closing(new_log(tmp_path)) as log:
+        yield log
+
+
+@pytest.fixture
+def reader(log: Log) -> Iterator[LogReader]:
+    with closing(LogReader(log.directory)) as reader:
+        yield reader
+
+
+class TestLogOnDisk(LogContract):
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Iterator[Log]:
+        with closing(Log.open(tmp_path / "data", "node1")) as log:
+            yield log
+
+    @pytest.fixture
+    def reader(self, log: Log) -> Iterator[LogReader]:
+        with closing(LogReader(log.directory)) as reader:
+            yield reader
+
+
+def test_a_reopened_log_is_as_it_was(tmp_path: Path) -> None:
+    with closing(new_log(tmp_path, *BATCHES[:2])) as log:
+        log.begin_reign()
+        before = (log.end, log.log_id, log.disk_id, log.epoch)
+
+    with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader(tmp_path)) as reader:
+        assert (log.end, log.log_id, log.disk_id, log.epoch) == before
+        log.append(BATCHES[2:])
+        assert log.begin_reign() == log.epoch == 3
+        assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
+
+
+def test_what_is_appended_is_on_disk_when_append_returns(tmp_path: Path) -> None:
+    with closing(new_log(tmp_path / "living")) as log:
+        for appended, batch in enumerate(BATCHES, 1):
+            log.append([batch])
+            copy = tmp_path / f"as left by kill -9 after {appended}"
+            shutil.copytree(log.directory, copy)
+            with closing(Log.open(copy, "node1")) as left, closing(LogReader(copy)) as reader:
+                assert left.end == batch.end
+                assert reader.read(0, MAX_BATCH_BYTES) == BATCHES[:appended]
+
+
+def test_every_commit_is_synced(log: Log) -> None:
+    # A killed process can't show a missing fsync, only a power cut could.
+    settings = [log._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert settings == ["wal", 2]
+
+
+def test_a_place_where_sqlite_can_not_write_durably_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicated_log.log, "_database", lambda _: ":memory:")
+    with pytest.raises(WrongLogError, match="durably"):
+        Log.open(tmp_path, "node1")
+
+
+def test_every_directory_and_every_log_has_an_id_of_its_own(tmp_path: Path) -> None:
+    disk_ids, log_ids = set(), set()
+    for name in ("one", "two", "three"):
+        with closing(Log.open(tmp_path / name, "master")) as log:
+            log.begin_reign()
+            disk_ids.add(log.disk_id)
+            log_ids.add(log.log_id)
+    assert len(disk_ids) == len(log_ids) == 3
+
+
+def test_a_directory_is_open_once_at_a_time(log: Log) -> None:
+    with pytest.raises(LogInUseError, match="in use by node1, process"):
+        Log.open(log.directory, "node1")
+    log.append(BATCHES)
+    assert log.end == BATCHES[-1].end
+
+
+def test_the_log_of_another_node_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    new_log(tmp_path, *BATCHES).close()
+    with pytest.raises(WrongLogError, match=r"'node1'.*'node2'"):
+        Log.open(tmp_path, "node2")
+    with closing(Log.open(tmp_path, "node1")) as log:
+        assert log.end == BATCHES[-1].end
+
+
+def test_a_format_of_the_future_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    new_log(tmp_path, *BATCHES).close()
+    set_format(tmp_path, replicated_log.log.FORMAT + 1)
+    with pytest.raises(WrongLogError, match="format 2"):
+        Log.open(tmp_path, "node1")
+    set_format(tmp_path, replicated_log.log.FORMAT)
+    with closing(Log.open(tmp_path, "node1")) as log:
+        assert log.end == BATCHES[-1].end
+
+
+def set_format(directory: Path, version: int) -> None:
+    with closing(sqlite3.connect(directory / "log.sqlite")) as connection, connection:
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'format'", (version,))
+
+
+def test_there_is_nothing_to_read_where_no_log_was_created(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.Error):
+        LogReader(tmp_path)
+
+
+def test_a_full_disk_refuses_an_append_as_a_whole_and_takes_the_next_when_there_is_room(tmp_path: Path) -> None:
+    small, large = make_batches("b", "x" * 1_000_000, previous=BATCHES[0].end)
+    with closing(new_log(tmp_path, BATCHES[0])) as log, closing(LogReader(tmp_path)) as reader:
+        log._connection.execute("PRAGMA max_page_count = 100")
+        for _ in range(2):
+            with pytest.raises(DiskFullError):
+                log.append([small, large])
+            assert log.end == BATCHES[0].end
+            assert reader.read(0, MAX_BATCH_BYTES) == BATCHES[:1]
+
+        log.append([small])
+        log._connection.execute("PRAGMA max_page_count = 10000")
+        log.append([large])
+        assert reader.read(0, MAX_BATCH_BYTES) == [BATCHES[0], small, large]
+
+    with closing(Log.open(tmp_path, "node1")) as log:
+        assert log.end == large.end
+
+
+def test_a_reader_sees_whole_commits_only_and_never_waits_for_them(log: Log, reader: LogReader) -> None:
+    seen_during_the_commit = []
+    log._connection.set_trace_callback(
+        lambda statement: seen_during_the_commit.append((statement.split()[0], reader.read(0, MAX_BATCH_BYTES)))
+    )
+    log.append(BATCHES)
+
+    assert seen_during_the_commit == [("BEGIN", []), *[("INSERT", [])] * 4, ("COMMIT", [])]
+    assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
+
+
+def test_the_log_can_be_read_when_nobody_writes(tmp_path: Path) -> None:
+    new_log(tmp_path, *BATCHES).close()
+    with closing(LogReader(tmp_path)) as reader:
+        assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
+        assert reader.chain_at(START.offset) == START.chain

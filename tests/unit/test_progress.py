@@ -1,0 +1,319 @@
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from replicated_log.batch import START, Position
+from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack, ReignId
+from replicated_log.progress import MAX_OBSERVERS, SUSPECTED_AFTER_S, UNHEALTHY_AFTER_S, Health, Progress
+from tests.unit.builders import LOG_ID, OTHER_LOG_ID, REIGN, make_ack, make_batches, make_fetch, make_reign
+
+LOG = make_batches("a", ["b", "c"], "d", ["e", "f", "g"], "h")
+ENDS = [START, *(batch.end for batch in LOG)]
+END = ENDS[-1]
+CHAINS = {end.offset: end.chain for end in ENDS}
+NODES = ["node1", "node2", "node3"]
+
+
+def at(offset: int) -> Position:
+    """The true position, where a batch ends; elsewhere one that no log has."""
+    return Position(offset, CHAINS.get(offset, b"?" * 16))
+
+
+def receive(progress: Progress, ack: Ack, now: float = 0.0) -> None:
+    """Take an ack, with a log at hand to read chains from."""
+    asked = progress.ack(ack, now)
+    if asked is not None:
+        progress.chain_read(asked, CHAINS.get(asked), now)
+
+
+def ends(progress: Progress) -> list[int]:
+    return [node.acked_end for node in progress.secondaries.values()]
+
+
+ACKS = st.builds(
+    Ack,
+    node=st.sampled_from([*NODES, "stranger"]),
+    disk_id=st.sampled_from(["disk-1", "disk-2", "disk-3"]),
+    log_id=st.sampled_from([LOG_ID, LOG_ID, LOG_ID, OTHER_LOG_ID, None]),
+    reign=st.sampled_from([REIGN, REIGN, REIGN, make_reign(0), make_reign(1, "rival"), make_reign(2), None]),
+    acked=st.builds(at, st.integers(0, END.offset + 1)),
+    state=st.sampled_from([FOLLOWING, FOLLOWING, JOINING, DIVERGED]),
+)
+
+
+class AgainstAllAcksEverReceived(RuleBasedStateMachine):
+    """The count kept as one integer per node, and the count made anew each time from all that was ever received."""
+
+    @initialize(batches=st.integers(0, len(LOG)))
+    def begin(self, batches: int) -> None:
+        self.batches = batches
+        self.progress = Progress(REIGN, NODES, ENDS[batches])
+        self.received: list[tuple[Ack, int]] = []
+
+    @rule(count=st.integers(1, 2))
+    def commit(self, count: int) -> None:
+        ends = ENDS[self.batches + 1 : self.batches + 1 + count]
+        if ends:
+            self.progress.committed(ends)
+            self.batches += len(ends)
+
+    @rule(ack=ACKS)
+    def ack(self, ack: Ack) -> None:
+        self.received.append((ack, ENDS[self.batches].offset))
+        receive(self.progress, ack)
+
+    def held_on_the_newest_disk(self, node: str) -> int:
+        disks: list[str] = []
+        held = 0
+        for ack, master_end in self.received:
+            if ack.node != node or ack.disk_id in disks[:-1]:
+                continue
+            if ack.disk_id not in disks:
+                disks.append(ack.disk_id)
+                held = 0
+            sound = ack.log_id == LOG_ID and ack.reign == REIGN and ack.state != DIVERGED
+            if sound and ack.acked in ENDS and ack.acked.offset <= master_end:
+                held = max(held, ack.acked.offset)
+        return held
+
+    @invariant()
+    def counts_are_equal(self) -> None:
+        held = [self.held_on_the_newest_disk(node) for node in NODES]
+        assert ends(self.progress) == held
+        for w in range(1, 5):
+            held_by_w = max(
+                end for end in range(END.offset + 1) if copies(end, [ENDS[self.batches].offset, *held]) >= w
+            )
+            assert self.progress.held_by(w) == held_by_w
+        assert self.progress.committed_end == self.progress.held_by(3)
+
+
+def copies(end: int, held: Sequence[int]) -> int:
+    return sum(other >= end for other in held)
+
+
+TestAgainstAllAcksEverReceived = AgainstAllAcksEverReceived.TestCase
+TestAgainstAllAcksEverReceived.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+
+
+@pytest.mark.parametrize(
+    "ack",
+    [
+        make_ack(END, log_id=OTHER_LOG_ID),
+        make_ack(END, log_id=None),
+        make_ack(END, reign=make_reign(0)),
+        make_ack(END, reign=make_reign(1, "rival")),
+        make_ack(END, reign=make_reign(2)),
+        make_ack(END, reign=None),
+        make_ack(END, state=DIVERGED),
+        make_ack(Position(END.offset, b"?" * 16)),
+        make_ack(Position(END.offset + 1, END.chain)),
+        make_ack(Position(ENDS[1].offset + 1, ENDS[1].chain)),
+        make_ack(END, node="observer"),
+    ],
+    ids=[
+        "other log",
+        "no log",
+        "older reign",
+        "rival reign",
+        "newer reign",
+        "no reign",
+        "diverged",
+        "other chain",
+        "beyond the end",
+        "inside a batch",
+        "not configured",
+    ],
+)
+def test_such_an_ack_never_counts(ack: Ack) -> None:
+    progress = Progress(REIGN, ["node1", "node2"], END)
+    receive(progress, ack)
+    assert ends(progress) == [0, 0]
+    assert [progress.held_by(w) for w in (1, 2, 3)] == [END.offset, 0, 0]
+    receive(progress, make_ack(ENDS[2], node="node2"))
+    assert [progress.held_by(w) for w in (1, 2, 3)] == [END.offset, ENDS[2].offset, 0]
+
+
+def test_after_a_restart_nobody_holds_anything_until_the_first_ack() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    assert (progress.committed_end, progress.holders(0)) == (0, [])
+    receive(progress, make_ack(END))
+    assert progress.committed_end == END.offset
+    assert [node.name for node in progress.holders(END.offset - 1)] == ["node1"]
+    assert progress.holders(END.offset) == []
+
+
+def test_a_master_alone_is_a_majority() -> None:
+    progress = Progress(REIGN, [], END)
+    assert (progress.nodes, progress.committed_end, progress.alive(0.0)) == (1, END.offset, 1)
+
+
+def test_the_chain_of_an_old_place_is_asked_for_before_an_ack_there_counts() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    assert progress.ack(make_ack(ENDS[2]), 0.0) == ENDS[2].offset
+    assert ends(progress) == [0]
+    progress.chain_read(ENDS[1].offset, ENDS[1].chain, 0.0)
+    assert ends(progress) == [0]
+    progress.chain_read(ENDS[2].offset, ENDS[2].chain, 0.0)
+    assert ends(progress) == [ENDS[2].offset]
+
+
+@pytest.mark.parametrize("chain", [None, ENDS[1].chain], ids=["no batch ends there", "another chain"])
+def test_an_ack_that_the_log_itself_belies_does_not_count_and_shows_divergence(chain: bytes | None) -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    progress.ack(make_ack(ENDS[2]), 0.0)
+    progress.chain_read(ENDS[2].offset, chain, 0.0)
+    assert ends(progress) == [0]
+    assert progress.secondaries["node1"].health(0.0) is Health.DIVERGED
+
+
+def test_a_chain_that_was_asked_for_an_ack_of_a_retired_disk_counts_nothing() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    progress.ack(make_ack(ENDS[2], disk_id="old"), 0.0)
+    progress.ack(make_ack(START, disk_id="new"), 0.0)
+    progress.chain_read(ENDS[2].offset, ENDS[2].chain, 0.0)
+    assert ends(progress) == [0]
+
+
+def test_recent_chains_need_no_reading_and_all_others_do() -> None:
+    progress = Progress(REIGN, ["node1"], START)
+    log = make_batches(*["x"] * 5_000)
+    progress.committed([batch.end for batch in log])
+    assert progress.ack(make_ack(log[100].end), 0.0) == log[100].end.offset
+    assert progress.ack(make_ack(log[4_000].end), 0.0) is None
+    assert ends(progress) == [4_001]
+
+
+def test_a_new_disk_starts_at_nothing_and_the_old_one_is_never_heard_again() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(END, disk_id="old"))
+    receive(progress, make_ack(ENDS[1], disk_id="new"), now=1.0)
+    assert ends(progress) == [ENDS[1].offset]
+    receive(progress, make_ack(END, disk_id="old"), now=2.0)
+    assert ends(progress) == [ENDS[1].offset]
+    assert progress.secondaries["node1"].last_seen == 1.0
+
+
+def test_a_secondary_that_holds_more_is_a_conflict_until_it_does_not() -> None:
+    progress = Progress(REIGN, ["node1", "node2"], ENDS[1])
+    receive(progress, make_ack(END, node="node2", reign=None))
+    assert progress.conflict is not None
+    assert f"node2 holds {END.offset} records" in progress.conflict
+    receive(progress, make_ack(ENDS[1]))
+    assert progress.conflict is not None
+    receive(progress, make_ack(START, node="node2", disk_id="wiped"))
+    assert progress.conflict is None
+
+
+def test_a_secondary_that_holds_more_of_another_log_is_a_conflict() -> None:
+    progress = Progress(REIGN, ["node1"], ENDS[1])
+    receive(progress, make_ack(END, log_id=OTHER_LOG_ID, reign=None))
+    assert progress.conflict is not None
+    assert OTHER_LOG_ID in progress.conflict
+
+
+@pytest.mark.parametrize(
+    ("followed", "is_conflict"),
+    [
+        (None, False),
+        (REIGN, False),
+        (make_reign(0), False),
+        (make_reign(1, "rival"), True),
+        (make_reign(2), True),
+        (make_reign(2, log_id=OTHER_LOG_ID), False),
+    ],
+)
+def test_a_secondary_that_follows_another_master_that_is_not_older_is_a_conflict(
+    followed: ReignId | None, is_conflict: bool
+) -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(ENDS[1], reign=followed))
+    assert (progress.conflict is not None) is is_conflict
+
+
+def test_what_a_stranger_holds_is_no_conflict() -> None:
+    progress = Progress(REIGN, ["node1"], ENDS[1])
+    receive(progress, make_ack(END, node="stranger"))
+    assert progress.conflict is None
+    assert list(progress.observers) == ["stranger"]
+
+
+@given(st.floats(0, 20))
+def test_health_is_how_long_a_node_has_been_silent(silence: float) -> None:
+    progress = Progress(REIGN, ["node1", "node2"], END)
+    receive(progress, make_ack(END), now=100.0)
+    now = 100.0 + silence
+    silence = now - 100.0
+    heard, unheard = progress.secondaries.values()
+    expected = Health.HEALTHY
+    if silence >= SUSPECTED_AFTER_S:
+        expected = Health.SUSPECTED
+    if silence >= UNHEALTHY_AFTER_S:
+        expected = Health.UNHEALTHY
+    assert heard.health(now) is expected
+    assert unheard.health(now) is Health.UNKNOWN
+    assert progress.alive(now) == (1 if expected is Health.UNHEALTHY else 2)
+
+
+def test_silence_never_changes_what_counts() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(END), now=0.0)
+    assert progress.secondaries["node1"].health(1e6) is Health.UNHEALTHY
+    assert progress.held_by(2) == END.offset
+
+
+def test_a_diverged_node_is_shown_as_such_until_it_acks_this_log_again() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(ENDS[1]))
+    receive(progress, make_ack(ENDS[1], state=DIVERGED))
+    node = progress.secondaries["node1"]
+    assert node.health(0.0) is Health.DIVERGED
+    assert progress.alive(0.0) == 1
+    assert node.acked_end == ENDS[1].offset
+    receive(progress, make_ack(ENDS[2]))
+    assert node.health(0.0) is Health.HEALTHY
+
+
+def test_a_fetch_is_a_sign_of_life_and_never_an_ack() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    assert progress.fetch(make_fetch(END.offset), now=5.0)
+    assert progress.secondaries["node1"].health(5.0) is Health.HEALTHY
+    assert ends(progress) == [0]
+
+
+def test_only_what_this_log_has_can_be_fetched() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    assert progress.fetch(make_fetch(0, log_id=None), 0.0)
+    assert not progress.fetch(make_fetch(0, log_id=OTHER_LOG_ID), 0.0)
+    assert not progress.fetch(make_fetch(END.offset + 1), 0.0)
+
+
+def test_strangers_take_bounded_memory() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    for number in range(MAX_OBSERVERS + 10):
+        receive(progress, make_ack(END, node=f"stranger{number}"))
+    assert len(progress.observers) == MAX_OBSERVERS
+
+
+def test_it_is_known_when_each_node_acked_a_record() -> None:
+    progress = Progress(REIGN, ["node1"], START)
+    progress.committed(ENDS[1:])
+    receive(progress, make_ack(ENDS[1]), now=1.0)
+    receive(progress, make_ack(ENDS[1]), now=1.5)
+    receive(progress, make_ack(ENDS[3]), now=2.0)
+    node = progress.secondaries["node1"]
+    assert [node.acked_at(offset) for offset in range(5)] == [1.0, 2.0, 2.0, 2.0, None]
+
+
+def test_when_a_node_acked_is_forgotten_after_a_while_rather_than_told_wrong() -> None:
+    progress = Progress(REIGN, ["node1"], START)
+    log = make_batches(*["x"] * 1_100)
+    progress.committed([batch.end for batch in log])
+    for second, batch in enumerate(log):
+        receive(progress, make_ack(batch.end), now=float(second))
+    node = progress.secondaries["node1"]
+    assert node.acked_at(0) is None
+    assert node.acked_at(1_000) == 1_000.0

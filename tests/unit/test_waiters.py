@@ -1,0 +1,79 @@
+import gc
+import sys
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from replicated_log.waiters import Waiters
+
+OFFSETS = st.integers(0, 20)
+WS = st.integers(1, 3)
+
+
+class AgainstAList(RuleBasedStateMachine):
+    """The same waits in the clever collection and in a list, with ends that go up and down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiters: Waiters[int] = Waiters()
+        self.waiting: list[tuple[int, int, int]] = []
+        self.added = 0
+
+    @rule(offset=OFFSETS, w=WS, count=st.integers(1, 100))
+    def add(self, offset: int, w: int, count: int) -> None:
+        for ticket in range(self.added, self.added + count):
+            self.waiters.add(ticket, offset + ticket % 7, w)
+            self.waiting.append((ticket, offset + ticket % 7, w))
+        self.added += count
+
+    @rule(first=st.integers(0, 500), count=st.integers(1, 200))
+    def forget(self, first: int, count: int) -> None:
+        for ticket in range(first, first + count):
+            self.waiters.forget(ticket)
+        self.waiting = [wait for wait in self.waiting if wait[0] not in range(first, first + count)]
+
+    @rule(ends=st.lists(OFFSETS, min_size=3, max_size=3))
+    def pop_reached(self, ends: Sequence[int]) -> None:
+        held = sorted(ends, reverse=True)
+        reached = {ticket for ticket, offset, w in self.waiting if offset < held[w - 1]}
+        self.waiting = [wait for wait in self.waiting if wait[0] not in reached]
+        assert sorted(self.waiters.pop_reached(lambda w: held[w - 1])) == sorted(reached)
+
+    @invariant()
+    def as_many_wait(self) -> None:
+        assert len(self.waiters) == len(self.waiting)
+
+
+TestAgainstAList = AgainstAList.TestCase
+TestAgainstAList.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
+
+
+@given(st.permutations(range(10)))
+def test_those_with_the_same_w_come_out_by_offset_and_then_by_age(offsets: Sequence[int]) -> None:
+    waiters: Waiters[tuple[int, str]] = Waiters()
+    for offset in offsets:
+        waiters.add((offset, "first"), offset, w=1)
+        waiters.add((offset, "second"), offset, w=1)
+
+    reached = list(waiters.pop_reached(lambda _: 5))
+
+    assert reached == [(offset, age) for offset in range(5) for age in ("first", "second")]
+
+
+def test_waits_that_nobody_waits_for_any_more_take_bounded_memory() -> None:
+    waiters: Waiters[int] = Waiters()
+    for ticket in range(100):
+        waiters.add(ticket, offset=0, w=3)
+    gc.collect()
+    before = sys.getallocatedblocks()
+
+    for ticket in range(100, 10_000):
+        waiters.add(ticket, offset=0, w=3)
+        waiters.forget(ticket)
+    gc.collect()
+
+    assert len(waiters) == 100
+    assert sys.getallocatedblocks() - before < 2_000
+    assert sorted(waiters.pop_reached(lambda _: 1)) == list(range(100))
