@@ -51,7 +51,7 @@ class Node:
         self.url = f"http://127.0.0.1:{self.port}"
         self._module = module
         self._cluster = cluster
-        self._environ = {
+        self.environ = {
             **{key: value for key, value in os.environ.items() if not key.startswith("REPLOG_")},
             "REPLOG_AMQP_URL": cluster.amqp_url,
             "REPLOG_LOG": cluster.log_name,
@@ -66,7 +66,7 @@ class Node:
         assert self.process is None
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self._module], env={**self._environ, **environ}, stderr=log, stdout=log
+                [sys.executable, "-m", self._module], env={**self.environ, **environ}, stderr=log, stdout=log
             )
 
     def kill(self) -> None:
@@ -138,7 +138,8 @@ class Cluster:
         return self.secondaries[name]
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=0)
+        # A kept connection would outlive the process that it led to.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self.http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(PATIENCE_S))
         return self
 

@@ -1,0 +1,120 @@
+"""Masters and secondaries whose disks do not hold what they should: found out, never merged, and put right."""
+
+import shutil
+import subprocess
+import sys
+
+from replicated_log.batch import encode_batch
+from replicated_log.log import Log
+from tests.cluster import Cluster, Node, eventually
+
+
+def run_command(node: Node, *arguments: str) -> str:
+    """Run ``python -m master`` or ``secondary`` with the settings of a node that does not run."""
+    assert node.process is None
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, env=node.environ, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+async def restore(cluster: Cluster) -> None:
+    """The way that the README gives."""
+    cluster.master.stop()
+    urls = [node.url for node in cluster.secondaries.values()]
+    assert run_command(cluster.master, "master", "restore", *urls).startswith("restored")
+    await cluster.started()
+
+
+async def test_a_master_without_its_disk_appends_nothing_until_it_is_restored(cluster: Cluster) -> None:
+    for n in range(10):
+        await cluster.master.append(f"before {n}", w=3)
+    cluster.master.kill()
+    shutil.rmtree(cluster.master.data)
+    cluster.master.start()
+
+    async def reason() -> str | None:
+        read_only: str | None = (await cluster.master.status())["read_only"]
+        return read_only
+
+    assert "holds 10 records" in await eventually(reason, "the master knows that it lost its past")
+    status, problem = await cluster.master.post("not now", w=1)
+    assert (status, problem["code"], problem["appended"]) == (503, "read-only", "no")
+
+    await restore(cluster)
+    answer = await cluster.master.append("after", w=3)
+    assert (answer["offset"], answer["epoch"]) == (10, 2)
+    assert await cluster.converged() == [*(f"before {n}" for n in range(10)), "after"]
+
+
+async def test_a_master_on_an_old_copy_of_its_disk_appends_nothing_until_it_is_restored(cluster: Cluster) -> None:
+    await cluster.master.append("in the copy", w=3)
+    cluster.master.stop()
+    copy = cluster.directory / "copy"
+    shutil.copytree(cluster.master.data, copy)
+    await cluster.started()
+    await cluster.master.append("not in the copy", w=3)
+    cluster.master.stop()
+    shutil.rmtree(cluster.master.data)
+    copy.rename(cluster.master.data)
+    cluster.master.start()
+
+    async def is_read_only() -> bool:
+        return bool((await cluster.master.status())["read_only"])
+
+    await eventually(is_read_only, "the master knows that it lost its past")
+    await restore(cluster)
+    assert (await cluster.master.append("after", w=3))["epoch"] == 3
+    assert await cluster.converged() == ["in the copy", "not in the copy", "after"]
+
+
+async def test_a_second_master_on_a_copy_of_the_log_is_found_out(cluster: Cluster) -> None:
+    await cluster.master.append("before", w=3)
+    cluster.master.stop()
+    second = Node(cluster, "master", "master", {"NODE_NAMES": "node1,node2"})
+    second.data = cluster.directory / "copy"
+    second.log_file = cluster.directory / "second.log"
+    second.environ["REPLOG_DATA"] = str(second.data)
+    shutil.copytree(cluster.master.data, second.data)
+    await cluster.started()
+    second.start()
+    try:
+
+        async def reason() -> str | None:
+            read_only: str | None = (await second.status())["read_only"]
+            return read_only
+
+        assert "follows another master of this log" in await eventually(reason, "the second master is read-only")
+        assert (await second.post("must not be appended", w=1))[0] == 503
+        await cluster.master.append("the first goes on", w=3)
+        assert await cluster.converged() == ["before", "the first goes on"]
+        assert any("two masters on one log" in node.logged() for node in cluster.secondaries.values())
+    finally:
+        second.kill()
+
+
+async def test_a_diverged_secondary_is_shown_not_counted_and_starts_anew_when_set_aside(cluster: Cluster) -> None:
+    await cluster.master.append("before", w=3)
+    node1 = cluster["node1"]
+    node1.stop()
+    log = Log.open(node1.data, "node1")
+    assert log.log_id is not None
+    log.append([encode_batch([b"forged"], log_id=log.log_id, epoch=1, time_ms=0, previous=log.end)])
+    log.close()
+    for n in range(3):
+        await cluster.master.append(f"after {n}", w=2)
+    node1.start()
+
+    async def both_know() -> bool:
+        seen = {secondary["name"]: secondary["state"] for secondary in (await cluster.master.status())["secondaries"]}
+        return bool(seen["node1"] == (await node1.status())["state"] == "diverged")
+
+    await eventually(both_know, "node1 is diverged, and the master knows")
+    status, problem = await cluster.master.post("does not count node1", w=3, timeout=0.5)
+    assert (status, problem["missing"]) == (504, ["node1"])
+    assert await node1.messages() == ["before", "forged"]
+
+    node1.stop()
+    assert "the next start fetches it anew" in run_command(node1, "secondary", "set-aside")
+    node1.start()
+    await cluster.master.append("counted again", w=3)
+    assert len(await cluster.converged()) == 6
