@@ -14,7 +14,9 @@ from client.terminal import Terminal, converse, follow_script
 
 def main() -> int:
     master, secondaries = node_urls()
-    interactive = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     # Without a person there is no terminal to measure: the width only bounds tables.
     console = Console(highlight=False) if interactive else Console(highlight=False, force_terminal=False, width=160)
     terminal = Terminal(
@@ -25,8 +27,6 @@ def main() -> int:
     )
     if interactive:
         return converse(terminal)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdin, TextIOWrapper):
         # What is not UTF-8 becomes surrogates, which the master refuses and the terminal shows as escapes.
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -40,12 +40,11 @@ def node_urls() -> tuple[str, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m client",
         description="Terminal client of a ReplicatedLog. Type help at its prompt.",
-        epilog="Environment: REPLOG_MASTER_URL, REPLOG_SECONDARY_URLS (comma separated), used without the options.",
+        epilog="Without an option its environment variable counts: REPLOG_MASTER_URL, and REPLOG_SECONDARY_URLS "
+        "(comma separated). Without that: http://localhost:8000, and http://localhost:8080 and :8090.",
     )
-    parser.add_argument("--master", metavar="URL", type=node_url, default=master, help=f"default: {master}")
-    parser.add_argument(
-        "--secondary", metavar="URL", type=node_url, action="append", help=f"repeatable; default: {secondaries}"
-    )
+    parser.add_argument("--master", metavar="URL", type=node_url, default=master, help="the master")
+    parser.add_argument("--secondary", metavar="URL", type=node_url, action="append", help="a secondary; repeatable")
     options = parser.parse_args()
     try:
         return options.master, options.secondary or [node_url(url) for url in secondaries.split(",") if url.strip()]

@@ -74,10 +74,11 @@ def record_line(record: Record, end_offset: int) -> Text:
 
 def nodes_table(answers: Iterable[tuple[str, Status]]) -> Table:
     """What each node, given with its URL, says of itself."""
-    table = Table("node", "role", "url", "state", "epoch", "end", "acked", "broker", box=None, header_style="dim")
+    table = Table("node", "url", "state", "epoch", "end", "acked", "broker", box=None, header_style="dim")
     for url, status in answers:
-        row = (status.name, status.role, url, status.state, status.epoch, status.end_offset, status.acked_end)
-        table.add_row(*(_cell(value) for value in row), _cell(status.broker))
+        state = status.state or status.role
+        row = (status.name, url, state, status.epoch, status.end_offset, status.acked_end, status.broker)
+        table.add_row(*(_cell(value) for value in row))
     return table
 
 

@@ -130,7 +130,7 @@ async def _status_of(node: Node) -> Status | NodeError:
 
 def converse(terminal: Terminal) -> int:
     """Prompt a person until they leave. Returns the exit code, always 0."""
-    terminal.say(f"ReplicatedLog, master at {terminal.master.url}. Type a message to send it, or help.")
+    terminal.say(f"ReplicatedLog at {terminal.master.url}. Type a message to send it, or help.")
     words = WordCompleter(list(WORDS), sentence=True)
     prompt: PromptSession[str] = PromptSession("> ", completer=words, complete_while_typing=False)
     while True:

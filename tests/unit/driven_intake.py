@@ -64,22 +64,19 @@ class DrivenIntake:
             self.act()
 
     def answer(self, *batches: Batch, end_offset: int | None = None) -> None:
-        """Answer the last fetch."""
-        reign = self.intake.reign
-        assert reign is not None
-        end_offset = end_offset if end_offset is not None or batches else 0
-        self.receive(make_fetched(self.fetches[-1].request_id, *batches, reign=reign, end_offset=end_offset))
+        """Answer the last fetch as the followed master; without ``end_offset``, that is all it has."""
+        assert self.intake.reign is not None
+        end_offset = max([0, *(batch.end.offset for batch in batches)]) if end_offset is None else end_offset
+        request_id = self.fetches[-1].request_id
+        self.receive(make_fetched(request_id, *batches, reign=self.intake.reign, end_offset=end_offset))
 
     def wait_until(self, now: float) -> None:
         """Let time pass, waking up when the intake asks to be woken and at no other time."""
         while (wakeup := self.intake.next_wakeup()) is not None and wakeup <= now:
-            assert wakeup > self.now or self.due, "an intake that has nothing to do must not keep its process awake"
-            self.now = max(wakeup, self.now)
+            assert wakeup > self.now, "an intake that has nothing to do must not keep its process awake"
+            self.now = wakeup
             self.act()
-            if self.due:
-                break
         self.now = now
-        self.act()
 
     def act(self) -> None:
         while decisions := self.intake.decisions(self.now):

@@ -1,0 +1,156 @@
+"""Whom a secondary follows, what it makes of everybody else, and when it finds that its own log is another."""
+
+import pytest
+
+from replicated_log.batch import Batch, Position
+from replicated_log.delivery import DIVERGED, FOLLOWING, ReignId
+from tests.unit.builders import (
+    LOG_ID,
+    OTHER_LOG_ID,
+    REIGN,
+    make_batch,
+    make_batches,
+    make_beat,
+    make_fetched,
+    make_live,
+    make_reign,
+)
+from tests.unit.driven_intake import DrivenIntake, following_intake
+
+LOG = make_batches("a", "b", "c")
+NEWER = make_reign(2)
+RIVAL = make_reign(1, "rival")
+OLDER = make_reign(0)
+FOREIGN = make_reign(9, log_id=OTHER_LOG_ID)
+NEWER_LOG = [*LOG, *make_batches("d", "e", previous=LOG[-1].end, epoch=2)]
+
+
+@pytest.mark.parametrize("stranger", [RIVAL, OLDER, FOREIGN], ids=["rival", "older", "foreign"])
+def test_deliveries_of_others_than_the_followed_master_are_dropped_and_their_beats_answered(stranger: ReignId) -> None:
+    driven = following_intake(LOG[0])
+    driven.receive(make_live(LOG[1], reign=stranger), make_beat(3, reign=stranger, reply_to="their acks"))
+
+    assert driven.stored == LOG[:1]
+    assert driven.fetches == []
+    assert [(send.to, send.delivery) for send in driven.sent] == [("their acks", driven.acks[0])]
+    assert (driven.acks[0].log_id, driven.acks[0].reign, driven.acks[0].acked) == (LOG_ID, REIGN, LOG[0].end)
+    driven.receive(make_live(LOG[1]))
+    assert driven.stored == LOG[:2]
+
+
+@pytest.mark.parametrize("stranger", [RIVAL, OLDER, FOREIGN], ids=["rival", "older", "foreign"])
+def test_an_answer_of_another_than_the_followed_master_is_dropped(stranger: ReignId) -> None:
+    driven = following_intake()
+    driven.receive(make_beat(3))
+    driven.receive(make_fetched(driven.fetches[0].request_id, *LOG, reign=stranger))
+    assert driven.stored == []
+    driven.answer(*LOG)
+    assert driven.stored == LOG
+
+
+@pytest.mark.parametrize(
+    ("stranger", "notice"),
+    [(RIVAL, "two masters on one log"), (FOREIGN, "a master of another log")],
+    ids=["rival", "foreign"],
+)
+def test_an_operators_error_is_noticed_once(stranger: ReignId, notice: str) -> None:
+    driven = following_intake()
+    for _ in range(3):
+        driven.receive(make_beat(reign=stranger), make_live(LOG[0], reign=stranger))
+    assert len(driven.notices) == 1
+    assert notice in driven.notices[0]
+
+
+def test_a_newer_master_is_followed_from_its_first_beat() -> None:
+    driven = following_intake(*LOG)
+    driven.receive(make_beat(5, reign=NEWER, reply_to="new acks"))
+    assert driven.intake.reign == NEWER
+    assert driven.notices == ["following the master of epoch 2, reign reign-2"]
+    assert [send.to for send in driven.sent] == ["new acks", "new acks"]
+    assert driven.acks[0].reign == NEWER
+    driven.answer(*NEWER_LOG[3:])
+    assert driven.stored == NEWER_LOG
+    assert driven.acks[-1].acked == NEWER_LOG[-1].end
+
+    driven.receive(make_live(make_batch("x", previous=NEWER_LOG[-1].end)))
+    assert driven.stored == NEWER_LOG
+
+
+def test_what_a_newer_master_sends_before_its_first_beat_is_kept_until_then() -> None:
+    driven = following_intake(*LOG)
+    driven.receive(make_live(NEWER_LOG[4], reign=NEWER))
+    assert driven.stored == LOG
+    assert driven.intake.reign == REIGN
+    driven.receive(make_beat(5, reign=NEWER))
+    driven.answer(NEWER_LOG[3])
+    assert driven.stored == NEWER_LOG
+
+
+def test_the_answer_to_a_fetch_from_the_former_master_is_dropped() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(3))
+    asked_before = driven.fetches[0].request_id
+    driven.receive(make_beat(5, reign=NEWER))
+    driven.receive(make_fetched(asked_before, *LOG))
+    assert driven.stored == []
+    assert driven.intake.counts["unasked"] == 1
+    driven.answer(*NEWER_LOG)
+    assert driven.stored == NEWER_LOG
+
+
+def test_early_batches_of_the_former_master_are_not_the_new_ones() -> None:
+    driven = following_intake()
+    driven.receive(make_live(LOG[1]))
+    driven.receive(make_beat(3, reign=NEWER))
+    (first, second) = make_batches("other a", "other b", epoch=2)
+    driven.answer(first, second)
+    assert driven.stored == [first, second]
+    assert driven.intake.state == FOLLOWING
+
+
+def test_after_a_restart_nobody_is_followed_until_a_beat() -> None:
+    driven = DrivenIntake(LOG[0])
+    driven.receive(make_live(LOG[1]))
+    assert (driven.stored, driven.sent) == (LOG[:1], [])
+    driven.receive(make_beat(2))
+    driven.answer(LOG[1])
+    assert driven.stored == LOG[:2]
+
+
+def test_a_reconnected_master_gets_acks_where_its_beats_say() -> None:
+    driven = following_intake()
+    driven.receive(make_live(LOG[0]), make_beat(1, reply_to="newer acks"), make_live(LOG[1]))
+    assert [send.to for send in driven.sent] == ["acks", "newer acks", "newer acks"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        make_batch("d", previous=Position(3, b"?" * 16)),
+        make_batch("overlaps", "the end", previous=LOG[1].end),
+    ],
+    ids=["another past", "overlap"],
+)
+def test_a_sound_batch_of_the_master_that_does_not_follow_makes_the_node_diverged(other: Batch) -> None:
+    driven = following_intake(*LOG)
+    (next_one,) = make_batches("d", previous=LOG[-1].end)
+    driven.receive(make_live(other))
+    assert driven.intake.state == DIVERGED
+    assert len(driven.notices) == 1
+    assert "diverged" in driven.notices[0]
+
+    driven.receive(make_live(next_one), make_beat(9))
+    driven.wait_until(60.0)
+    assert driven.stored == LOG
+    assert driven.fetches == []
+    assert (driven.acks[-1].state, driven.acks[-1].acked) == (DIVERGED, LOG[-1].end)
+
+
+def test_what_was_accepted_before_the_divergence_is_stored_all_the_same() -> None:
+    driven = following_intake(slow_disk=True)
+    driven.receive(make_live(LOG[0]), make_live(LOG[1]), make_live(make_batch("x", previous=LOG[0].end), LOG[0]))
+    driven.receive(make_live(make_batch("x", previous=Position(2, b"?" * 16))))
+    assert driven.intake.state == DIVERGED
+    driven.finish_commit()
+    driven.finish_commit()
+    assert driven.stored == LOG[:2]
