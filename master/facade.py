@@ -96,7 +96,7 @@ async def _append(replicator: Replicator, write: Write) -> Copies:
             504,
             "write-concern-timeout",
             f"the message was appended at offset {copies.offset} and is being replicated, but after "
-            f"{write.timeout_s:g} s it is on {len(acked)} of the {write.w} nodes asked for",
+            f"{copies.elapsed_ms / 1000:.3g} s it is on {len(acked)} of the {write.w} nodes asked for",
             appended="yes",
             headers={"Location": f"/messages/{copies.offset}"},
             acked=acked,

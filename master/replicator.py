@@ -22,7 +22,17 @@ from replicated_log.delivery import (
     encode,
 )
 from replicated_log.log import DiskFullError
-from replicated_log.reign import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain, Reign
+from replicated_log.reign import (
+    AnswerFetch,
+    Appended,
+    Commit,
+    NotAppended,
+    Publish,
+    Reached,
+    ReadChain,
+    ReadOnlyError,
+    Reign,
+)
 
 MAX_READS: Final = 1000
 
@@ -72,6 +82,8 @@ class Replicator:
         self._name = name
         self._names = names
         self._amqp_url = amqp_url
+        self._stopping = False
+        self._limits: set[asyncio.Timeout] = set()
         self._connections = 0
         self._reply_to = ""
         self._commits: asyncio.Queue[Commit] = asyncio.Queue()
@@ -92,19 +104,32 @@ class Replicator:
         Raises ReadOnlyError or DiskFullError: nothing is appended; NotReachedError: appended; NotCommittedError:
         nobody knows yet. Cancelling the wait never cancels the append.
         """
+        if self._stopping:
+            raise ReadOnlyError("this master is about to stop")
         ticket = Ticket(time.monotonic(), asyncio.get_running_loop().create_future())
         self.reign.append(ticket, messages, w=w, time_ms=time.time_ns() // 1_000_000, now=ticket.started)
         self._perform()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as limit:
+                self._limits.add(limit)
                 await ticket.reached
         except TimeoutError:
             if ticket.offset is None:
                 raise NotCommittedError(f"the master's disk took longer than {timeout_s:g} s") from None
             raise NotReachedError(self._copies(ticket)) from None
         finally:
+            self._limits.discard(limit)
             self.reign.forget(ticket)
         return self._copies(ticket)
+
+    def wind_up(self, grace_s: float) -> None:
+        """The process is about to stop: take no more appends, and let nobody wait longer than ``grace_s``."""
+        self._stopping = True
+        latest = asyncio.get_running_loop().time() + grace_s
+        for limit in self._limits:
+            when = limit.when()
+            if when is not None and when > latest and not limit.expired():
+                limit.reschedule(latest)
 
     def _perform(self) -> None:
         for decision in self.reign.decisions():

@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from infra.http import application, serving
 from infra.log_thread import open_log
@@ -18,6 +18,9 @@ from master.replicator import Replicator
 from replicated_log.delivery import ReignId
 from replicated_log.progress import Secondary
 from replicated_log.reign import Reign
+
+STOP_GRACE_S: Final = 3.0
+"""How long a client may go on waiting for its write concern once the process is told to stop."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
         add_facade(app, replicator)
         async with beside(replicator.run()), serving(app, node.http_host, node.http_port):
             await stop.wait()
+            replicator.wind_up(STOP_GRACE_S)
 
 
 def _status(settings: MasterSettings, replicator: Replicator) -> dict[str, Any]:

@@ -84,6 +84,20 @@ async def test_every_node_stops_cleanly(cluster: Cluster) -> None:
     assert [node.stop() for node in cluster.nodes] == [0, 0, 0]
 
 
+async def test_a_master_that_stops_tells_those_who_wait_what_became_of_their_messages(cluster: Cluster) -> None:
+    cluster["node2"].kill()
+    async with asyncio.TaskGroup() as clients:
+        waiting = clients.create_task(cluster.master.post("waits for node2", w=3))
+
+        async def is_appended() -> bool:
+            return len(await cluster.master.messages()) == 1
+
+        await eventually(is_appended, "the message is appended")
+        assert await asyncio.to_thread(cluster.master.stop) == 0
+    status, problem = waiting.result()
+    assert (status, problem["appended"], problem["missing"]) == (504, "yes", ["node2"])
+
+
 async def test_a_second_process_under_a_taken_name_persists_and_acks_nothing(cluster: Cluster) -> None:
     second = Node(cluster, "secondary", "node1", {"REPLOG_DATA": str(cluster.directory / "second")})
     second.log_file = cluster.directory / "second.log"
