@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from replicated_log.batch import Batch
-from replicated_log.log import Log, LogReader
+from replicated_log.log import Log
+from replicated_log.log_reader import LogReader
 
 SLICE_BYTES: Final = 1 << 20
 """A reader takes at most this much at a time, so that readers of the whole log share the thread fairly."""
@@ -53,7 +54,7 @@ async def open_log(directory: Path, node: str) -> AsyncIterator[LogThread]:
     with ThreadPoolExecutor(1, "log-commit") as committing, ThreadPoolExecutor(1, "log-read") as reading:
         log = committing.submit(Log.open, directory, node).result()
         try:
-            reader = LogReader(directory)
+            reader = LogReader.open(directory)
             try:
                 yield LogThread(log, reader, committing, reading)
             finally:

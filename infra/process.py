@@ -11,7 +11,8 @@ from typing import Any
 import uvloop
 
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import CorruptLogError, WrongLogError
+from replicated_log.log import WrongLogError
+from replicated_log.log_reader import CorruptLogError
 
 logger = logging.getLogger(__name__)
 

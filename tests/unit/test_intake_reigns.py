@@ -103,7 +103,8 @@ def test_early_batches_of_the_former_master_are_not_the_new_ones() -> None:
     driven.receive(make_live(LOG[1]))
     driven.receive(make_beat(3, reign=NEWER))
     (first, second) = make_batches("other a", "other b", epoch=2)
-    driven.answer(first, second)
+    driven.answer(first, end_offset=2)
+    driven.answer(second)
     assert driven.stored == [first, second]
     assert driven.intake.state == FOLLOWING
 

@@ -9,7 +9,8 @@ import pytest
 import replicated_log.log
 from replicated_log.batch import MAX_BATCH_BYTES, START, Batch
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import DiskFullError, Log, LogReader, WrongLogError
+from replicated_log.log import DiskFullError, Log, WrongLogError
+from replicated_log.log_reader import LogReader
 from tests.unit.builders import LOG_ID, make_batches
 from tests.unit.log_contract import LogContract
 
@@ -31,7 +32,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 @pytest.fixture
 def reader(log: Log) -> Iterator[LogReader]:
-    with closing(LogReader(log.directory)) as reader:
+    with closing(LogReader.open(log.directory)) as reader:
         yield reader
 
 
@@ -43,7 +44,7 @@ class TestLogOnDisk(LogContract):
 
     @pytest.fixture
     def reader(self, log: Log) -> Iterator[LogReader]:
-        with closing(LogReader(log.directory)) as reader:
+        with closing(LogReader.open(log.directory)) as reader:
             yield reader
 
 
@@ -52,7 +53,7 @@ def test_a_reopened_log_is_as_it_was(tmp_path: Path) -> None:
         log.begin_reign()
         before = (log.end, log.log_id, log.disk_id, log.epoch)
 
-    with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader(tmp_path)) as reader:
+    with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader.open(tmp_path)) as reader:
         assert (log.end, log.log_id, log.disk_id, log.epoch) == before
         log.append(BATCHES[2:])
         assert log.begin_reign() == log.epoch == 3
@@ -65,7 +66,7 @@ def test_what_is_appended_is_on_disk_when_append_returns(tmp_path: Path) -> None
             log.append([batch])
             copy = tmp_path / f"as left by kill -9 after {appended}"
             shutil.copytree(log.directory, copy)
-            with closing(Log.open(copy, "node1")) as left, closing(LogReader(copy)) as reader:
+            with closing(Log.open(copy, "node1")) as left, closing(LogReader.open(copy)) as reader:
                 assert left.end == batch.end
                 assert reader.read(0, MAX_BATCH_BYTES) == BATCHES[:appended]
 
@@ -77,7 +78,7 @@ def test_every_commit_is_synced(log: Log) -> None:
 
 
 def test_a_place_where_sqlite_can_not_write_durably_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.log, "_database", lambda _: ":memory:")
+    monkeypatch.setattr(replicated_log.log, "database", lambda _: ":memory:")
     with pytest.raises(WrongLogError, match="durably"):
         Log.open(tmp_path, "node1")
 
@@ -124,12 +125,12 @@ def set_format(directory: Path, version: int) -> None:
 
 def test_there_is_nothing_to_read_where_no_log_was_created(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.Error):
-        LogReader(tmp_path)
+        LogReader.open(tmp_path)
 
 
 def test_a_full_disk_refuses_an_append_as_a_whole_and_takes_the_next_when_there_is_room(tmp_path: Path) -> None:
     small, large = make_batches("b", "x" * 1_000_000, previous=BATCHES[0].end)
-    with closing(new_log(tmp_path, BATCHES[0])) as log, closing(LogReader(tmp_path)) as reader:
+    with closing(new_log(tmp_path, BATCHES[0])) as log, closing(LogReader.open(tmp_path)) as reader:
         log._connection.execute("PRAGMA max_page_count = 100")
         for _ in range(2):
             with pytest.raises(DiskFullError):
@@ -159,6 +160,6 @@ def test_a_reader_sees_whole_commits_only_and_never_waits_for_them(log: Log, rea
 
 def test_the_log_can_be_read_when_nobody_writes(tmp_path: Path) -> None:
     new_log(tmp_path, *BATCHES).close()
-    with closing(LogReader(tmp_path)) as reader:
+    with closing(LogReader.open(tmp_path)) as reader:
         assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
         assert reader.chain_at(START.offset) == START.chain

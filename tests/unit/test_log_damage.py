@@ -9,7 +9,8 @@ import pytest
 
 import replicated_log.log
 from replicated_log.batch import MAX_BATCH_BYTES, Batch, Position
-from replicated_log.log import CorruptLogError, Log, LogReader
+from replicated_log.log import Log
+from replicated_log.log_reader import CorruptLogError, LogReader
 from tests.unit.builders import LOG_ID, make_batch, make_batches
 
 TEXTS = ["the first text", ["the second text", "the third text"], "the fourth text", "the fifth text"]
@@ -48,7 +49,7 @@ def test_a_flipped_bit_in_the_tail_is_refused_at_open_and_never_served(directory
     with pytest.raises(CorruptLogError, match=f"at offset {offset}:") as refused:
         Log.open(directory, "node1")
     assert refused.value.offset == offset
-    with closing(LogReader(directory)) as reader:
+    with closing(LogReader.open(directory)) as reader:
         for from_offset in range(offset + 1):
             with pytest.raises(CorruptLogError, match=f"at offset {offset}:"):
                 reader.read(from_offset, MAX_BATCH_BYTES)
@@ -60,7 +61,7 @@ def test_damage_before_the_tail_that_is_checked_at_open_is_found_when_it_is_read
     monkeypatch.setattr(replicated_log.log, "_CHECKED_AT_OPEN", 2)
     flip_a_bit_of("the first text", directory)
 
-    with closing(Log.open(directory, "node1")) as log, closing(LogReader(directory)) as reader:
+    with closing(Log.open(directory, "node1")) as log, closing(LogReader.open(directory)) as reader:
         assert log.end == BATCHES[-1].end
         with pytest.raises(CorruptLogError, match="at offset 0:"):
             reader.read(0, MAX_BATCH_BYTES)
@@ -128,7 +129,7 @@ def test_a_log_that_is_not_one_chain_from_the_start_is_refused_at_open(
 
 def test_a_reader_does_not_jump_over_missing_records(directory: Path) -> None:
     remove_a_row(directory)
-    with closing(LogReader(directory)) as reader:
+    with closing(LogReader.open(directory)) as reader:
         for from_offset in range(3):
             with pytest.raises(CorruptLogError, match="at offset 3: records are missing"):
                 reader.read(from_offset, MAX_BATCH_BYTES)

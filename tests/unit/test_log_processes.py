@@ -12,7 +12,8 @@ import pytest
 
 from replicated_log.batch import MAX_BATCH_BYTES
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import Log, LogReader
+from replicated_log.log import Log
+from replicated_log.log_reader import LogReader
 from tests.unit.log_process import RECORDS_PER_COMMIT
 
 
@@ -42,7 +43,7 @@ def test_a_log_whose_process_was_killed_holds_everything_it_reported(tmp_path: P
             process.kill()
             last_reported = int([*lines, *reported][-1])
 
-        with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader(tmp_path)) as reader:
+        with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader.open(tmp_path)) as reader:
             stored = [record.message for batch in reader.read(0, MAX_BATCH_BYTES) for record in batch.records()]
             assert log.epoch == epoch
             assert log.end.offset == len(stored) >= last_reported

@@ -1,14 +1,14 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from replicated_log.batch import START, Position
-from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack, ReignId
-from replicated_log.progress import MAX_OBSERVERS, SUSPECTED_AFTER_S, UNHEALTHY_AFTER_S, Health, Progress
-from tests.unit.builders import LOG_ID, OTHER_LOG_ID, REIGN, make_ack, make_batches, make_fetch, make_reign
+from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack
+from replicated_log.progress import Health, Progress
+from tests.unit.builders import LOG_ID, OTHER_LOG_ID, REIGN, make_ack, make_batches, make_reign
 
 LOG = make_batches("a", ["b", "c"], "d", ["e", "f", "g"], "h")
 ENDS = [START, *(batch.end for batch in LOG)]
@@ -195,125 +195,3 @@ def test_a_new_disk_starts_at_nothing_and_the_old_one_is_never_heard_again() -> 
     receive(progress, make_ack(END, disk_id="old"), now=2.0)
     assert ends(progress) == [ENDS[1].offset]
     assert progress.secondaries["node1"].last_seen == 1.0
-
-
-def test_a_secondary_that_holds_more_is_a_conflict_until_it_does_not() -> None:
-    progress = Progress(REIGN, ["node1", "node2"], ENDS[1])
-    receive(progress, make_ack(END, node="node2", reign=None))
-    assert progress.conflict is not None
-    assert f"node2 holds {END.offset} records" in progress.conflict
-    receive(progress, make_ack(ENDS[1]))
-    assert progress.conflict is not None
-    receive(progress, make_ack(START, node="node2", disk_id="wiped"))
-    assert progress.conflict is None
-
-
-def test_a_secondary_that_holds_more_of_another_log_is_a_conflict() -> None:
-    progress = Progress(REIGN, ["node1"], ENDS[1])
-    receive(progress, make_ack(END, log_id=OTHER_LOG_ID, reign=None))
-    assert progress.conflict is not None
-    assert OTHER_LOG_ID in progress.conflict
-
-
-@pytest.mark.parametrize(
-    ("followed", "is_conflict"),
-    [
-        (None, False),
-        (REIGN, False),
-        (make_reign(0), False),
-        (make_reign(1, "rival"), True),
-        (make_reign(2), True),
-        (make_reign(2, log_id=OTHER_LOG_ID), False),
-    ],
-)
-def test_a_secondary_that_follows_another_master_that_is_not_older_is_a_conflict(
-    followed: ReignId | None, is_conflict: bool
-) -> None:
-    progress = Progress(REIGN, ["node1"], END)
-    receive(progress, make_ack(ENDS[1], reign=followed))
-    assert (progress.conflict is not None) is is_conflict
-
-
-def test_what_a_stranger_holds_is_no_conflict() -> None:
-    progress = Progress(REIGN, ["node1"], ENDS[1])
-    receive(progress, make_ack(END, node="stranger"))
-    assert progress.conflict is None
-    assert list(progress.observers) == ["stranger"]
-
-
-@given(st.floats(0, 20))
-def test_health_is_how_long_a_node_has_been_silent(silence: float) -> None:
-    progress = Progress(REIGN, ["node1", "node2"], END)
-    receive(progress, make_ack(END), now=100.0)
-    now = 100.0 + silence
-    silence = now - 100.0
-    heard, unheard = progress.secondaries.values()
-    expected = Health.HEALTHY
-    if silence >= SUSPECTED_AFTER_S:
-        expected = Health.SUSPECTED
-    if silence >= UNHEALTHY_AFTER_S:
-        expected = Health.UNHEALTHY
-    assert heard.health(now) is expected
-    assert unheard.health(now) is Health.UNKNOWN
-    assert progress.alive(now) == (1 if expected is Health.UNHEALTHY else 2)
-
-
-def test_silence_never_changes_what_counts() -> None:
-    progress = Progress(REIGN, ["node1"], END)
-    receive(progress, make_ack(END), now=0.0)
-    assert progress.secondaries["node1"].health(1e6) is Health.UNHEALTHY
-    assert progress.held_by(2) == END.offset
-
-
-def test_a_diverged_node_is_shown_as_such_until_it_acks_this_log_again() -> None:
-    progress = Progress(REIGN, ["node1"], END)
-    receive(progress, make_ack(ENDS[1]))
-    receive(progress, make_ack(ENDS[1], state=DIVERGED))
-    node = progress.secondaries["node1"]
-    assert node.health(0.0) is Health.DIVERGED
-    assert progress.alive(0.0) == 1
-    assert node.acked_end == ENDS[1].offset
-    receive(progress, make_ack(ENDS[2]))
-    assert node.health(0.0) is Health.HEALTHY
-
-
-def test_a_fetch_is_a_sign_of_life_and_never_an_ack() -> None:
-    progress = Progress(REIGN, ["node1"], END)
-    assert progress.fetch(make_fetch(END.offset), now=5.0)
-    assert progress.secondaries["node1"].health(5.0) is Health.HEALTHY
-    assert ends(progress) == [0]
-
-
-def test_only_what_this_log_has_can_be_fetched() -> None:
-    progress = Progress(REIGN, ["node1"], END)
-    assert progress.fetch(make_fetch(0, log_id=None), 0.0)
-    assert not progress.fetch(make_fetch(0, log_id=OTHER_LOG_ID), 0.0)
-    assert not progress.fetch(make_fetch(END.offset + 1), 0.0)
-
-
-def test_strangers_take_bounded_memory() -> None:
-    progress = Progress(REIGN, ["node1"], END)
-    for number in range(MAX_OBSERVERS + 10):
-        receive(progress, make_ack(END, node=f"stranger{number}"))
-    assert len(progress.observers) == MAX_OBSERVERS
-
-
-def test_it_is_known_when_each_node_acked_a_record() -> None:
-    progress = Progress(REIGN, ["node1"], START)
-    progress.committed(ENDS[1:])
-    receive(progress, make_ack(ENDS[1]), now=1.0)
-    receive(progress, make_ack(ENDS[1]), now=1.5)
-    receive(progress, make_ack(ENDS[3]), now=2.0)
-    node = progress.secondaries["node1"]
-    assert [node.acked_at(offset) for offset in range(5)] == [1.0, 2.0, 2.0, 2.0, None]
-
-
-def test_when_a_node_acked_is_forgotten_after_a_while_rather_than_told_wrong() -> None:
-    progress = Progress(REIGN, ["node1"], START)
-    log = make_batches(*["x"] * 1_100)
-    progress.committed([batch.end for batch in log])
-    for second, batch in enumerate(log):
-        receive(progress, make_ack(batch.end), now=float(second))
-    node = progress.secondaries["node1"]
-    assert node.acked_at(0) is None
-    assert node.acked_at(1_000) == 1_000.0

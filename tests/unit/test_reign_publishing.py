@@ -41,7 +41,8 @@ def test_a_bounded_window_of_deliveries_is_unconfirmed_and_what_waits_goes_in_on
         assert offsets(append_and_commit(reign)) == [[offset]]
     for _ in range(3):
         assert append_and_commit(reign) == []
-    assert reign.published_end == MAX_UNCONFIRMED
+    reign.tick(0.0)
+    assert published(reign.decisions()) == [Beat(REIGN, MAX_UNCONFIRMED, MAX_UNCONFIRMED + 3, "acks")]
 
     reign.confirmed()
     assert offsets(published(reign.decisions())) == [[16, 17, 18]]

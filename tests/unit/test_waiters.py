@@ -62,18 +62,21 @@ def test_those_with_the_same_w_come_out_by_offset_and_then_by_age(offsets: Seque
     assert reached == [(offset, age) for offset in range(5) for age in ("first", "second")]
 
 
-def test_waits_that_nobody_waits_for_any_more_take_bounded_memory() -> None:
+def test_waits_that_nobody_waits_for_any_more_take_bounded_memory_and_disturb_no_others() -> None:
     waiters: Waiters[int] = Waiters()
+    offsets = [ticket * 7_919 % 10_007 for ticket in range(10_000)]
     for ticket in range(100):
-        waiters.add(ticket, offset=0, w=3)
+        waiters.add(ticket, offsets[ticket], w=3)
     gc.collect()
     before = sys.getallocatedblocks()
 
     for ticket in range(100, 10_000):
-        waiters.add(ticket, offset=0, w=3)
+        waiters.add(ticket, offsets[ticket], w=3)
         waiters.forget(ticket)
     gc.collect()
 
     assert len(waiters) == 100
     assert sys.getallocatedblocks() - before < 2_000
-    assert sorted(waiters.pop_reached(lambda _: 1)) == list(range(100))
+    for end in range(0, 10_007, 1_000):
+        reached = list(waiters.pop_reached({3: end}.__getitem__))
+        assert reached == sorted((t for t in range(100) if end - 1_000 <= offsets[t] < end), key=offsets.__getitem__)
