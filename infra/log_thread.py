@@ -28,12 +28,9 @@ class LogThread:
         self._committing = committing
         self._reading = reading
 
-    async def append(self, batches: Sequence[Batch]) -> None:
+    async def append(self, batches: Sequence[Batch], *, adopt: str | None = None) -> None:
         """As :meth:`Log.append`. Not to be abandoned half-way: when the caller is cancelled, the commit still ends."""
-        await self._on(self._committing, lambda: self.log.append(batches))
-
-    async def adopt(self, log_id: str) -> None:
-        await self._on(self._committing, lambda: self.log.adopt(log_id))
+        await self._on(self._committing, lambda: self.log.append(batches, adopt=adopt))
 
     async def begin_reign(self) -> int:
         return await self._on(self._committing, self.log.begin_reign)

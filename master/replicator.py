@@ -87,10 +87,10 @@ class Replicator:
         self._connections = 0
         self._reply_to = ""
         self._commits: asyncio.Queue[Commit] = asyncio.Queue()
-        # These two belong to one session. The reign bounds what it wants published, reads are repeated by those
-        # who asked, so a full queue may lose one.
+        # These two belong to one session. The reign bounds what it wants published and the chains it wants read;
+        # whoever wants to fetch asks again, so a full queue may lose that.
         self._publishes: asyncio.Queue[Publish] = asyncio.Queue()
-        self._reads: asyncio.Queue[ReadChain | AnswerFetch] = asyncio.Queue(MAX_READS)
+        self._reads: asyncio.Queue[ReadChain | AnswerFetch] = asyncio.Queue()
 
     async def run(self) -> None:
         """Commit, publish and count, for ever. Raises what the log raises: after that nothing may go on."""
@@ -138,18 +138,20 @@ class Replicator:
                     self._commits.put_nowait(decision)
                 case Appended(ticket, offset):
                     ticket.offset, ticket.appended_at = offset, time.monotonic()
-                    if ticket.reached.done():
-                        self.reign.forget(ticket)
                 case Reached(ticket):
                     if not ticket.reached.done():
                         ticket.reached.set_result(None)
-                case NotAppended(ticket):
+                case NotAppended(ticket, read_only):
                     if not ticket.reached.done():
-                        ticket.reached.set_exception(DiskFullError("no room for the log: nothing was appended"))
+                        ticket.reached.set_exception(
+                            ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log")
+                        )
                 case Publish():
                     self._publishes.put_nowait(decision)
-                case ReadChain() | AnswerFetch():
-                    if not self._reads.full():
+                case ReadChain():
+                    self._reads.put_nowait(decision)
+                case AnswerFetch():
+                    if self._reads.qsize() < MAX_READS:
                         self._reads.put_nowait(decision)
 
     async def _commit(self) -> None:
@@ -173,7 +175,7 @@ class Replicator:
         await session.consume(self._reply_to, self._receive, settled=True)
 
     async def _work(self, session: Session) -> None:
-        self._publishes, self._reads = asyncio.Queue(), asyncio.Queue(MAX_READS)
+        self._publishes, self._reads = asyncio.Queue(), asyncio.Queue()
         self.reign.connected(self._reply_to)
         self.connected = True
         try:

@@ -37,9 +37,9 @@ MAX_BATCH_RECORDS: Final = 10_000
 _MAGIC: Final = b"RL"
 _VERSION: Final = 1
 _FIELDS: Final = struct.Struct(">2sBB16sQQQII")
-_CHAIN_BYTES: Final = 16
+CHAIN_BYTES: Final = 16
 _CHECKSUM: Final = struct.Struct(">I")
-HEADER_BYTES: Final = _FIELDS.size + _CHAIN_BYTES + _CHECKSUM.size
+HEADER_BYTES: Final = _FIELDS.size + CHAIN_BYTES + _CHECKSUM.size
 LENGTH_BYTES: Final = 4
 """What a record costs in a batch, beyond its message."""
 
@@ -56,7 +56,7 @@ class Position:
     chain: bytes
 
 
-START: Final = Position(0, bytes(_CHAIN_BYTES))
+START: Final = Position(0, bytes(CHAIN_BYTES))
 """Where every log begins."""
 
 
@@ -72,9 +72,9 @@ class Record:
     @property
     def time(self) -> str:
         """RFC 3339, UTC, milliseconds."""
-        return (
-            datetime.fromtimestamp(self.time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        )
+        seconds, ms = divmod(self.time_ms, 1000)
+        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=1000 * ms)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _decode_one(data: bytes, start: int) -> Batch:
 
 
 def _chain(previous: bytes, fields: bytes, payload: bytes | memoryview) -> bytes:
-    digest = blake2b(previous, digest_size=_CHAIN_BYTES)
+    digest = blake2b(previous, digest_size=CHAIN_BYTES)
     digest.update(fields)
     digest.update(payload)
     return digest.digest()

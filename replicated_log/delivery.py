@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from replicated_log.batch import Batch, MalformedBatchError, Position, decode_batches
+from replicated_log.batch import CHAIN_BYTES, Batch, MalformedBatchError, Position, decode_batches
 
 VERSION: Final = 1
 MAX_DELIVERY_BYTES: Final = 4 << 20
@@ -56,9 +56,13 @@ class LiveBatches:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The master is here. ``end_offset`` is how far it has published; below ``committed_end`` a majority holds all."""
+    """The master is here. ``end_offset`` is how far it has published; below ``committed_end`` a majority holds all.
+
+    ``number`` counts the beats of the reign, from 1 on.
+    """
 
     reign: ReignId
+    number: int
     end_offset: int
     committed_end: int
     reply_to: str
@@ -68,14 +72,18 @@ class Beat:
 class Ack:
     """A secondary holds everything below ``acked`` on disk. Cumulative and idempotent.
 
-    ``log_id`` is the log it holds (None: none yet) and ``reign`` the master it follows (None: none yet), so that
-    a master can tell an ack of its own from one meant for another. ``covers`` names the last batch, for tracing.
+    ``log_id`` is the log it holds (None: none yet), ``epoch`` the highest it has seen of it, and ``reign`` the master
+    it follows (None: none yet), so that a master can tell an ack of its own from one meant for another. ``beat`` is
+    the newest one heard of that reign: it orders the disks of a node, since a living one hears more than a dead one.
+    ``covers`` names the last batch, for tracing.
     """
 
     node: str
     disk_id: str
     log_id: str | None
+    epoch: int
     reign: ReignId | None
+    beat: int
     acked: Position
     state: str
     covers: str | None = None
@@ -123,15 +131,18 @@ def encode(delivery: Delivery) -> Envelope:
         case LiveBatches(reign, batches, reply_to):
             name = f"{batches[0].first_offset}-{batches[-1].end.offset - 1}"
             return Envelope("batch", _join(batches), _headers(reign), name, reply_to=reply_to)
-        case Beat(reign, end_offset, committed_end, reply_to):
-            body = {**_reign_fields(reign), "end_offset": end_offset, "committed_end": committed_end}
+        case Beat(reign, number, end_offset, committed_end, reply_to):
+            ends = {"end_offset": end_offset, "committed_end": committed_end}
+            body = {**_reign_fields(reign), "number": number, **ends}
             return Envelope("beat", _json(body), _headers(), reply_to=reply_to, expiration_s=BEAT_EXPIRATION_S)
         case Ack():
             body = {
                 "node": delivery.node,
                 "disk_id": delivery.disk_id,
                 "log_id": delivery.log_id,
+                "epoch": delivery.epoch,
                 "reign": _reign_fields(delivery.reign) if delivery.reign else None,
+                "beat": delivery.beat,
                 "acked_end": delivery.acked.offset,
                 "chain": delivery.acked.chain.hex(),
                 "state": delivery.state,
@@ -150,9 +161,9 @@ def decode(envelope: Envelope) -> Delivery:
     """The delivery in an envelope. Raises MalformedDeliveryError for whatever this program can't have sent."""
     if len(envelope.body) > MAX_DELIVERY_BYTES:
         raise MalformedDeliveryError(f"{len(envelope.body)} bytes are more than a delivery may have")
-    if envelope.headers.get("version") != VERSION:
-        raise MalformedDeliveryError(f"version {str(envelope.headers.get('version'))[:40]!r}, not {VERSION}")
     try:
+        if _number(envelope.headers.get("version")) != VERSION:
+            raise MalformedDeliveryError(f"a version other than {VERSION}")
         return _decode(envelope)
     except (MalformedBatchError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise MalformedDeliveryError(f"{envelope.kind!r}: {error}") from error
@@ -168,7 +179,11 @@ def _decode(envelope: Envelope) -> Delivery:
         case "beat":
             body = json.loads(envelope.body)
             return Beat(
-                _reign(body), _number(body["end_offset"]), _number(body["committed_end"]), _text(envelope.reply_to)
+                reign=_reign(body),
+                number=_number(body["number"]),
+                end_offset=_number(body["end_offset"]),
+                committed_end=_number(body["committed_end"]),
+                reply_to=_text(envelope.reply_to),
             )
         case "ack":
             body = json.loads(envelope.body)
@@ -176,8 +191,10 @@ def _decode(envelope: Envelope) -> Delivery:
                 node=_text(body["node"]),
                 disk_id=_text(body["disk_id"]),
                 log_id=_text(body["log_id"]) if body["log_id"] is not None else None,
+                epoch=_number(body["epoch"]),
                 reign=_reign(body["reign"]) if body["reign"] is not None else None,
-                acked=Position(_number(body["acked_end"]), bytes.fromhex(body["chain"])),
+                beat=_number(body["beat"]),
+                acked=Position(_number(body["acked_end"]), _chain(body["chain"])),
                 state=_text(body["state"]),
                 covers=envelope.correlation_id,
             )
@@ -220,11 +237,18 @@ def _json(body: Mapping[str, Any]) -> bytes:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > 255:
-        raise TypeError(f"not a short text: {str(value)[:40]!r}")
+        raise TypeError(f"not a short text: {type(value).__name__}")
     return value
 
 
 def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
-        raise TypeError(f"not an offset or epoch: {str(value)[:40]!r}")
+        raise TypeError(f"not a number from 0 to 2^63: {type(value).__name__}")
     return value
+
+
+def _chain(value: object) -> bytes:
+    chain = bytes.fromhex(_text(value))
+    if len(chain) != CHAIN_BYTES:
+        raise ValueError(f"a chain of {len(chain)} bytes")
+    return chain

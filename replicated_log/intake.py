@@ -4,15 +4,16 @@ The object is driven: events go in by method calls, decisions come out of :meth:
 reads a clock or does I/O. These are the rules; whoever follows them in another language can take part.
 
 1.  A secondary follows one reign: that of the newest beat of its log, by epoch. (Beats expire within seconds, so only
-    a living master is followed; batches may have lain in a queue for days.) Deliveries of a lower epoch, of another
-    log, or of another reign of the same epoch are dropped. Every beat is answered with an ack, whoever sent it, so
-    that each master learns what this node holds and whom it follows.
+    a living master is followed; batches may have lain in a queue for days.) Deliveries of an epoch lower than any it
+    has followed or stored, of another log, or of another reign of the same epoch are dropped. Every beat is answered
+    with an ack, whoever sent it, so that each master learns what this node holds and whom it follows.
 2.  A batch of the followed reign is accepted when it follows, by offset and chain, what was accepted before it. One
     that is held already is acked again. One that comes too early, or whose reign has not been heard to beat yet, is
     kept for later: the first ones up to MAX_EARLY_BYTES, later ones are dropped.
 3.  Accepted batches are persisted in order, several in one commit, at most one commit at a time.
 4.  A sound batch of the followed reign that does not follow by its chain, or overlaps what is held, shows that this
-    log is another: the node is diverged. It accepts nothing more, and says so in its acks.
+    log is another: the node is diverged. It accepts nothing more, and says so in its acks, until it follows another
+    reign, which is judged anew.
 5.  Whoever knows that the master has published more than it has accepted fetches from its own accepted end: one fetch
     at a time, with a fresh request id and a timeout, and again until it has caught up.
 6.  A log is adopted only from the answer to one's own fetch, durably, no later than the first record of it.
@@ -28,6 +29,7 @@ from typing import Final
 from replicated_log.batch import Batch, Position
 from replicated_log.delay_line import DelayLine
 from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+from replicated_log.early import EarlyBatches
 
 MAX_EARLY_BYTES: Final = 16 << 20
 MAX_PENDING_BYTES: Final = 16 << 20
@@ -35,13 +37,15 @@ MAX_PENDING_BYTES: Final = 16 << 20
 MAX_COMMIT_BYTES: Final = 8 << 20
 MAX_DELAYED_ACKS: Final = 1 << 16
 FETCH_TIMEOUT_S: Final = 5.0
+MAX_FETCH_TIMEOUT_S: Final = 80.0
+"""Each timeout doubles the next one, until the way is made anew: a slow way must not be asked ever again in vain."""
 DISK_FULL_RETRY_S: Final = 1.0
 _MAX_NOTICES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Adopt the log id if there is one, then store the batches in one durable commit.
+    """Adopt the log id, if there is one, and store the batches, all in one durable commit.
 
     Then call :meth:`Intake.persisted`, or :meth:`Intake.persist_refused`.
     """
@@ -85,14 +89,19 @@ class Intake:
         node: str,
         disk_id: str,
         log_id: str | None,
+        epoch: int,
         end: Position,
         latency: Latency,
         fresh_id: Callable[[], str],
     ) -> None:
-        """Begin with the log on disk up to ``end``. ``fresh_id`` makes request ids, none of them twice."""
+        """Begin with the log on disk up to ``end``, which holds batches of epochs up to ``epoch``.
+
+        ``fresh_id`` makes request ids, none of them twice.
+        """
         self.node = node
         self.disk_id = disk_id
         self.log_id = log_id
+        self.epoch = epoch
         self.latency = latency
         self.acked = self.on_disk = self.accepted = end
         self.reign: ReignId | None = None
@@ -111,11 +120,12 @@ class Intake:
         self._pending_bytes = 0
         self._persisting: Persist | None = None
         self._retry_at: float | None = None
-        self._early: dict[int, tuple[ReignId, Batch]] = {}
-        self._early_bytes = 0
+        self._early = EarlyBatches(MAX_EARLY_BYTES)
         self._delayed_acks: DelayLine[tuple[Position, str]] = DelayLine()
         self._covers: str | None = None
+        self._beat = 0
         self._fetch: tuple[str, float] | None = None
+        self._fetch_timeout_s = FETCH_TIMEOUT_S
 
     @property
     def state(self) -> str:
@@ -156,6 +166,7 @@ class Intake:
     def connected(self, answers_to: str) -> None:
         """Deliveries can come and go; answers to fetches come in by the queue ``answers_to``."""
         self._answers_to = answers_to
+        self._fetch_timeout_s = FETCH_TIMEOUT_S
 
     def connection_lost(self) -> None:
         self._answers_to = self._acks_to = self._fetch = None
@@ -191,7 +202,7 @@ class Intake:
         self._persisting = self._adopt = self._fetch = None
         self._pending.clear()
         self._pending_bytes = 0
-        self._drop_early(lambda _: False)
+        self._early.clear()
         self.accepted = self.on_disk
         self._retry_at = now + DISK_FULL_RETRY_S
         if not self.disk_full:
@@ -203,6 +214,7 @@ class Intake:
             if beat.reign != self.reign:
                 self._follow(beat.reign)
             self._acks_to = beat.reply_to
+            self._beat = max(self._beat, beat.number)
             self.master_end = max(self.master_end, beat.end_offset)
             self.committed_end = max(self.committed_end, beat.committed_end)
         self._send_ack(beat.reply_to)
@@ -213,24 +225,30 @@ class Intake:
             self.counts["foreign"] += 1
             self._notice(f"a master of another log is publishing here: {reign}")
             return False
-        if self.log_id is None or self.reign is None or reign.epoch > self.reign.epoch:
-            return True
         if reign == self.reign:
             return True
+        if self.reign is not None and reign.log_id != self.reign.log_id:
+            # Only a node without a log gets here. It may change its mind until it has one.
+            return True
+        if reign.epoch > self.epoch or (self.reign is None and reign.epoch == self.epoch):
+            return True
         self.counts["stale"] += 1
-        if reign.epoch == self.reign.epoch:
+        if self.reign is not None and reign.epoch == self.reign.epoch:
             self._notice(f"two masters on one log: {reign} publishes beside {self.reign}, and is not followed")
         return False
 
     def _follow(self, reign: ReignId) -> None:
         self.reign = reign
-        self.master_end = 0
+        self.epoch = reign.epoch
+        self.diverged = False
+        self.master_end = self.committed_end = self._beat = 0
         self._fetch = None
-        self._drop_early(lambda early: early == reign)
+        self._early.drop_others(reign)
         self._notice(f"following the master of epoch {reign.epoch}, reign {reign.reign_id}")
 
     def _take_live(self, live: LiveBatches, now: float) -> None:
         if self.reign == live.reign and self.log_id is not None:
+            self._acks_to = live.reply_to
             self.master_end = max(self.master_end, live.batches[-1].end.offset)
             self._take(live.batches, now)
         elif self._is_newest(live.reign):
@@ -247,33 +265,36 @@ class Intake:
         self.master_end = max(self.master_end, fetched.end_offset)
         before = self.accepted
         self._take(fetched.batches, now)
-        if self.accepted == before and not self.diverged:
-            # The master could not give what it said it had. Do not ask in a circle: the next beat asks again.
+        useless = not fetched.batches or fetched.batches[-1].end.offset > self.accepted.offset
+        if self.accepted == before and useless:
+            # The master did not give what it said it had. Do not ask in a circle: the next beat asks again.
             self.master_end = self.accepted.offset
 
     def _take(self, batches: Iterable[Batch], now: float) -> None:
         """Take batches of the followed reign, in whatever order they come."""
         assert self.reign is not None
+        repeat_ack = False
         for batch in batches:
-            if batch.log_id != self.log_id or batch.epoch > self.reign.epoch:
-                self.counts["poison"] += 1
-            elif batch.end.offset <= self.accepted.offset:
+            if batch.end.offset <= self.accepted.offset:
                 self.counts["duplicates"] += 1
-                if self._acks_to is not None:
-                    self._send_ack(self._acks_to)
+                repeat_ack = True
             elif batch.first_offset > self.accepted.offset:
                 self.counts["gaps"] += 1
                 self._keep_early(self.reign, batch)
             else:
-                self._accept(batch, now)
-        while (early := self._early.pop(self.accepted.offset, None)) is not None:
-            self._early_bytes -= len(early[1].data)
-            self._accept(early[1], now)
-        self._drop_early(lambda _: True)
+                self._accept(self.reign, batch, now)
+        while (early := self._early.take(self.reign, self.accepted.offset)) is not None:
+            self._accept(self.reign, early, now)
+        self._early.drop_below(self.accepted.offset)
+        if repeat_ack and self._acks_to is not None:
+            self._send_ack(self._acks_to)
 
-    def _accept(self, batch: Batch, now: float) -> None:
+    def _accept(self, reign: ReignId, batch: Batch, now: float) -> None:
+        """Take a batch that ``reign`` sent and that does not begin beyond what is accepted."""
         if self.diverged or self._pending_bytes >= MAX_PENDING_BYTES or self._retry_at is not None:
             self.counts["dropped"] += 1
+        elif batch.log_id != reign.log_id or batch.epoch > reign.epoch:
+            self.counts["poison"] += 1
         elif batch.follows(self.accepted):
             self.accepted = batch.end
             self._pending.put(batch, now + self.latency.persist_delay_s)
@@ -286,26 +307,15 @@ class Intake:
             )
 
     def _keep_early(self, reign: ReignId, batch: Batch) -> None:
-        if self._early_bytes + len(batch.data) > MAX_EARLY_BYTES or batch.first_offset in self._early:
+        if not self._early.keep(reign, batch):
             self.counts["dropped"] += 1
-            return
-        self._early[batch.first_offset] = (reign, batch)
-        self._early_bytes += len(batch.data)
-
-    def _drop_early(self, keep: Callable[[ReignId], bool]) -> None:
-        """Drop the early batches of reigns not to be kept, and those that have become late."""
-        if not self._early:
-            return
-        for offset, (reign, batch) in list(self._early.items()):
-            if offset < self.accepted.offset or not keep(reign):
-                del self._early[offset]
-                self._early_bytes -= len(batch.data)
 
     def _chase(self, now: float) -> None:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
         if self._fetch is not None and now >= self._fetch[1]:
             self._fetch = None
+            self._fetch_timeout_s = min(2 * self._fetch_timeout_s, MAX_FETCH_TIMEOUT_S)
             self.counts["fetch timeouts"] += 1
         if self.reign is None or self._acks_to is None or self._answers_to is None or self.diverged:
             return
@@ -314,7 +324,7 @@ class Intake:
             return
         if self._pending_bytes >= MAX_PENDING_BYTES:
             return
-        self._fetch = (self._fresh_id(), now + FETCH_TIMEOUT_S)
+        self._fetch = (self._fresh_id(), now + self._fetch_timeout_s)
         self.counts["fetches"] += 1
         fetch = Fetch(self.node, self.log_id, self.accepted.offset, self._fetch[0], self._answers_to)
         self._decisions.append(Send(self._acks_to, fetch))
@@ -341,7 +351,17 @@ class Intake:
             self._send_ack(self._acks_to)
 
     def _send_ack(self, to: str) -> None:
-        ack = Ack(self.node, self.disk_id, self.log_id, self.reign, self.acked, self.state, self._covers)
+        ack = Ack(
+            node=self.node,
+            disk_id=self.disk_id,
+            log_id=self.log_id,
+            epoch=self.epoch,
+            reign=self.reign,
+            beat=self._beat,
+            acked=self.acked,
+            state=self.state,
+            covers=self._covers,
+        )
         self._decisions.append(Send(to, ack))
 
     def _notice(self, text: str) -> None:

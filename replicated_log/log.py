@@ -3,6 +3,7 @@
 Plain blocking code: one thread owns the :class:`Log` and writes. Readers are in ``log_reader``.
 """
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from replicated_log.batch import START, Batch, Position
+from replicated_log.batch import Batch, Position
 from replicated_log.directory_lock import holding
 from replicated_log.log_reader import LogReader, database
 
@@ -66,15 +67,21 @@ class Log:
         directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             held.enter_context(holding(directory, node))
+            is_new = not database(directory).exists()
             connection = held.enter_context(closing(_connect(directory)))
             _initialise(connection, node)
+            if is_new:
+                _sync(directory)
             return cls(directory, connection, LogReader(connection).verified_end(_CHECKED_AT_OPEN), held.pop_all())
 
     def close(self) -> None:
         self._held.close()
 
     def begin_reign(self) -> int:
-        """Take the next epoch, and make a new log where there is none. Both are on disk on return."""
+        """Take the next epoch, and make a new log where there is none. Both are on disk on return.
+
+        Raises DiskFullError.
+        """
         log_id = self.log_id or secrets.token_hex(16)
         with self._transaction():
             _set_meta(self._connection, "log_id", log_id)
@@ -84,11 +91,8 @@ class Log:
         return self.epoch
 
     def adopt(self, log_id: str) -> None:
-        """Make this the log that a master created. On disk on return. There must be no other log here."""
-        assert self.log_id == log_id or (self.log_id is None and self.end == START)
-        with self._transaction():
-            _set_meta(self._connection, "log_id", log_id)
-        self.log_id = log_id
+        """Make this the log that a master created, as :meth:`append` does beside storing batches of it."""
+        self.append((), adopt=log_id)
 
     def raise_epoch(self, epoch: int) -> None:
         """Let the next reign begin above ``epoch``, wherever that was seen. On disk on return."""
@@ -97,24 +101,29 @@ class Log:
                 _set_meta(self._connection, "epoch", epoch)
             self.epoch = epoch
 
-    def append(self, batches: Sequence[Batch]) -> None:
+    def append(self, batches: Sequence[Batch], *, adopt: str | None = None) -> None:
         """Store consecutive batches in one commit; they are on disk on return.
 
-        The caller has verified that they follow this log's end. Raises DiskFullError when nothing was stored for
-        want of room. Any other error leaves unknown what is on disk: the process must end and open the log anew.
+        With ``adopt``, in the same commit, make that the log's id; there must be no other log here. The caller has
+        verified that the batches follow this log's end. Raises DiskFullError when nothing was stored for want of room.
+        Any other error leaves unknown what is on disk: the process must end and open the log anew.
         """
+        log_id = adopt or self.log_id
+        assert self.log_id in {None, log_id}
         end, epoch = self.end, self.epoch
         for batch in batches:
-            assert (batch.log_id, batch.first_offset) == (self.log_id, end.offset)
+            assert (batch.log_id, batch.first_offset) == (log_id, end.offset)
             end, epoch = batch.end, max(epoch, batch.epoch)
         with self._transaction():
+            if log_id is not None and log_id != self.log_id:
+                _set_meta(self._connection, "log_id", log_id)
             self._connection.executemany(
                 "INSERT INTO batches VALUES (?, ?, ?, ?)",
                 [(batch.first_offset, batch.count, batch.chain, batch.data) for batch in batches],
             )
             if epoch != self.epoch:
                 _set_meta(self._connection, "epoch", epoch)
-        self.end, self.epoch = end, epoch
+        self.log_id, self.end, self.epoch = log_id, end, epoch
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -131,17 +140,16 @@ class Log:
 
 
 def _connect(directory: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(database(directory), isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(database(directory), isolation_level=None, check_same_thread=False)
+
+
+def _initialise(connection: sqlite3.Connection, node: str) -> None:
+    """See that SQLite writes durably, that this is a log of a format we know, and whose it is."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     if settings != ["wal", 2]:
-        connection.close()
-        raise WrongLogError(f"{directory}: SQLite will not write durably here: {settings}")
-    return connection
-
-
-def _initialise(connection: sqlite3.Connection, node: str) -> None:
+        raise WrongLogError(f"SQLite will not write durably here: {settings}")
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         connection.executescript(f"BEGIN; {_SCHEMA}")
         _set_meta(connection, "format", FORMAT)
@@ -154,6 +162,19 @@ def _initialise(connection: sqlite3.Connection, node: str) -> None:
         raise WrongLogError(f"the log has format {found}; this program knows {FORMAT}")
     if (owner := reader.meta("node")) != node:
         raise WrongLogError(f"the log belongs to node {owner!r}, not to {node!r}")
+
+
+def _sync(directory: Path) -> None:
+    """Put the names of the directory and its parents on disk; what is in them is of no use without."""
+    for path in (directory, *directory.absolute().parents):
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:
+            return
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def _set_meta(connection: sqlite3.Connection, key: str, value: int | str) -> None:

@@ -5,6 +5,7 @@ A reader neither waits for commits nor delays them (SQLite's write-ahead journal
 
 import sqlite3
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -50,13 +51,13 @@ class LogReader:
         return row[0] if row else None
 
     def identity(self) -> Identity:
-        log_id = self.meta("log_id")
-        return Identity(
-            node=str(self.meta("node")),
-            disk_id=str(self.meta("disk_id")),
-            log_id=None if log_id is None else str(log_id),
-            epoch=int(self.meta("epoch") or 0),
-        )
+        """Raises CorruptLogError when a part is missing, or is none of its kind."""
+        node, disk_id, log_id, epoch = (self.meta(key) for key in ("node", "disk_id", "log_id", "epoch"))
+        if not isinstance(node, str) or not isinstance(disk_id, str) or not isinstance(epoch, int):
+            raise CorruptLogError(0, "the log's identity is damaged")
+        if log_id is not None and not isinstance(log_id, str):
+            raise CorruptLogError(0, "the log's id is damaged")
+        return Identity(node, disk_id, log_id, epoch)
 
     def read(self, from_offset: int, max_bytes: int) -> list[Batch]:
         """The stored batches from the one that holds ``from_offset`` on: as many as ``max_bytes`` take, at least one.
@@ -65,50 +66,55 @@ class LogReader:
         """
         batches: list[Batch] = []
         size = 0
-        rows = self._rows(from_offset)
-        for batch in rows:
-            if from_offset >= batch.end.offset:
-                break
-            size += len(batch.data)
-            if batches and size > max_bytes:
-                break
-            if batches and batch.first_offset != batches[-1].end.offset:
-                raise CorruptLogError(batches[-1].end.offset, "records are missing")
-            batches.append(batch)
-        rows.close()
+        with closing(self._rows(from_offset)) as rows:
+            expected = from_offset
+            for batch in rows:
+                if batch.first_offset > expected:
+                    raise CorruptLogError(expected, "records are missing")
+                expected = batch.end.offset
+                if expected <= from_offset:
+                    continue
+                size += len(batch.data)
+                if batches and size > max_bytes:
+                    break
+                batches.append(batch)
         return batches
 
     def chain_at(self, offset: int) -> bytes | None:
-        """The chain at ``offset``; None when no batch ends there."""
-        position = self._end_before(offset)
-        return position.chain if position.offset == offset else None
+        """The chain at ``offset``; None when no batch ends there. Raises CorruptLogError."""
+        end = self._end_before(offset)
+        return end.chain if end.offset == offset else None
 
     def verified_end(self, last: int | None = None) -> Position:
         """Verify the last batches, all of them by default, byte by byte, and return where the log ends.
 
         Raises CorruptLogError.
         """
-        position = START
-        if last is not None:
-            row = self._connection.execute(
-                "SELECT first_offset FROM batches ORDER BY first_offset DESC LIMIT 1 OFFSET ?", (last,)
-            ).fetchone()
-            position = self._end_before(row[0]) if row else START
+        identity = self.identity()
+        position = START if last is None else self._end_before(self._first_of(last))
         for batch in self._rows(position.offset):
+            if batch.end.offset <= position.offset:
+                continue
             if batch.first_offset != position.offset:
                 raise CorruptLogError(position.offset, "records are missing")
             if not batch.follows(position):
                 raise CorruptLogError(position.offset, "the batch does not follow the one before it")
+            if batch.log_id != identity.log_id or batch.epoch > identity.epoch:
+                raise CorruptLogError(position.offset, "the batch is not of this log and its epochs")
             position = batch.end
         return position
 
+    def _first_of(self, last: int) -> int:
+        """The offset at which the last so many batches begin."""
+        row = self._connection.execute(
+            "SELECT first_offset FROM batches ORDER BY first_offset DESC LIMIT 1 OFFSET ?", (last - 1,)
+        ).fetchone()
+        return int(row[0]) if row else 0
+
     def _end_before(self, offset: int) -> Position:
         """Where the last batch that begins before ``offset`` ends."""
-        row = self._connection.execute(
-            "SELECT first_offset + count, chain FROM batches WHERE first_offset < ? ORDER BY first_offset DESC LIMIT 1",
-            (offset,),
-        ).fetchone()
-        return Position(*row) if row else START
+        with closing(self._rows(offset - 1)) as rows:
+            return next((batch.end for batch in rows), START) if offset > 0 else START
 
     def _rows(self, from_offset: int) -> Generator[Batch, None, None]:
         """Sound batches, from the one that holds ``from_offset``, or else the next one, on."""

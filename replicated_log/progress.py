@@ -20,7 +20,6 @@ UNHEALTHY_AFTER_S: Final = 10.0
 MAX_OBSERVERS: Final = 100
 _RECENT_ACKS: Final = 1024
 _RECENT_CHAINS: Final = 4096
-_RETIRED_DISKS: Final = 100
 
 
 class Health(Enum):
@@ -40,13 +39,14 @@ class Secondary:
     name: str
     acked_end: int = 0
     disk_id: str | None = None
+    beat: int = 0
+    """The newest beat that ``disk_id`` has heard of this reign."""
     last_seen: float | None = None
     diverged: bool = False
     conflict: str | None = None
     """Why this node shows that the master must not append: it holds more, or follows another master."""
     unverified: Ack | None = None
-    """The newest ack whose chain must be read from the log before it can count."""
-    retired_disks: deque[str] = field(default_factory=lambda: deque(maxlen=_RETIRED_DISKS))
+    """An ack whose chain is being read from the log; it counts after that. One at a time, or they starve each other."""
     recent_acks: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_RECENT_ACKS))
 
     def health(self, now: float) -> Health:
@@ -78,6 +78,7 @@ class Progress:
         self.end = end
         self.secondaries = {name: Secondary(name) for name in secondaries}
         self.observers: dict[str, Secondary] = {}
+        self._is_new_log = end == START
         self._chains = {START.offset: START.chain, end.offset: end.chain}
 
     @property
@@ -128,11 +129,9 @@ class Progress:
         Returns an offset when the chain there must be read from the log first: answer with :meth:`chain_read`.
         """
         node = self._node(ack.node)
-        if ack.disk_id in node.retired_disks:
+        if ack.reign == self.reign and not self._is_of_living_disk(node, ack):
             return None
         node.last_seen = now
-        if ack.disk_id != node.disk_id:
-            self._replace_disk(node, ack.disk_id)
         node.conflict = self._conflict(ack)
         if ack.state == DIVERGED or ack.log_id not in {None, self.reign.log_id}:
             node.diverged = True
@@ -140,10 +139,11 @@ class Progress:
         if node.conflict or ack.log_id is None or ack.reign != self.reign:
             return None
         chain = self._chains.get(ack.acked.offset)
-        if chain is None and ack.acked.offset > node.acked_end:
+        if chain is not None:
+            self._count(node, ack, chain, now)
+        elif ack.acked.offset > node.acked_end and node.unverified is None:
             node.unverified = ack
             return ack.acked.offset
-        self._count(node, ack, chain, now)
         return None
 
     def chain_read(self, offset: int, chain: bytes | None, now: float) -> None:
@@ -152,11 +152,15 @@ class Progress:
             ack = node.unverified
             if ack is not None and ack.acked.offset == offset:
                 node.unverified = None
-                self._count(node, ack, chain or b"", now)
+                self._count(node, ack, chain, now)
+
+    def connection_lost(self) -> None:
+        """What was being read may never be answered: let the next ack ask again."""
+        for node in (*self.secondaries.values(), *self.observers.values()):
+            node.unverified = None
 
     def _count(self, node: Secondary, ack: Ack, chain: bytes | None, now: float) -> None:
-        if chain is None:
-            return
+        """``chain`` is the log's own at the acked end; None when no batch of it ends there."""
         node.diverged = chain != ack.acked.chain
         if not node.diverged and ack.acked.offset > node.acked_end:
             node.acked_end = ack.acked.offset
@@ -168,24 +172,36 @@ class Progress:
                 f"{ack.node} holds {ack.acked.offset} records of log {ack.log_id}, "
                 f"this master {self.end.offset} of log {self.reign.log_id}"
             )
-        followed = ack.reign
-        if followed is None or followed.log_id != self.reign.log_id or followed == self.reign:
+        if ack.log_id != self.reign.log_id:
+            if ack.log_id is not None and ack.acked.offset > 0 and self._is_new_log:
+                return f"{ack.node} holds {ack.acked.offset} records of log {ack.log_id}, and this log is new"
             return None
-        if followed.epoch < self.reign.epoch:
+        followed = ack.reign
+        if ack.epoch < self.reign.epoch or followed == self.reign:
+            return None
+        if ack.epoch == self.reign.epoch and followed is None:
             return None
         return (
-            f"{ack.node} follows another master of this log: epoch {followed.epoch}, reign {followed.reign_id}; "
+            f"{ack.node} knows another master of this log: epoch {ack.epoch}, "
+            f"reign {followed.reign_id if followed else 'unknown'}; "
             f"this is epoch {self.reign.epoch}, reign {self.reign.reign_id}"
         )
 
-    def _replace_disk(self, node: Secondary, disk_id: str) -> None:
-        if node.disk_id is not None:
-            node.retired_disks.append(node.disk_id)
-        node.disk_id = disk_id
-        node.acked_end = 0
-        node.diverged = False
-        node.unverified = None
-        node.recent_acks.clear()
+    def _is_of_living_disk(self, node: Secondary, ack: Ack) -> bool:
+        """Whether the ack comes from the disk that this node has now; one that has heard a newer beat is it.
+
+        A disk that was replaced may still have acks on their way. They must not count for the new one, nor retire it.
+        """
+        if ack.disk_id != node.disk_id:
+            if node.disk_id is not None and ack.beat <= node.beat:
+                return False
+            node.disk_id = ack.disk_id
+            node.acked_end = 0
+            node.diverged = False
+            node.unverified = None
+            node.recent_acks.clear()
+        node.beat = max(node.beat, ack.beat)
+        return True
 
     def _node(self, name: str) -> Secondary:
         if name in self.secondaries:

@@ -13,11 +13,13 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 4.  A beat each second says how far has been published, and how far a majority holds. A secondary answers each beat
     with an ack, so a lost ack costs a second.
 5.  Acks are cumulative. One counts only if its node is configured, its log and reign are this one's, and its chain
-    equals the master's own at that offset. After an own restart everybody counts 0 until the first such ack. A new
-    disk id sets its node's count to 0 and retires the disk it had.
+    equals the master's own at that offset. After an own restart everybody counts 0 until the first such ack. Another
+    disk id sets its node's count to 0, and takes the place of the one before if it has heard a newer beat: the other is
+    retired, and whatever of it is still on its way does not count.
 6.  A fetch is answered with stored batches from the asked offset on, at most one delivery full. It never counts.
-7.  When a configured secondary holds more than the master, or follows another master of this log that is not older,
-    the master has lost its past: it refuses appends until that is settled.
+7.  When a configured secondary holds more than the master, or records of another log though the master's is new, or
+    knows another master of this log that is not older, the master has lost its past: it refuses appends until that is
+    settled.
 8.  If a quorum is required, the master also refuses appends while fewer than a majority of the configured nodes are
     alive. Silence never changes how many nodes must ack.
 """
@@ -77,9 +79,10 @@ class Reached(Generic[Ticket]):
 
 @dataclass(frozen=True, slots=True)
 class NotAppended(Generic[Ticket]):
-    """The commit was refused (the disk is full); nothing of the ticket is stored."""
+    """Nothing of the ticket is stored: this master has become read-only, or else (None) its disk is full."""
 
     ticket: Ticket
+    read_only: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class Reign(Generic[Ticket]):
         self._decisions: deque[Decision[Ticket]] = deque()
         self._waiters: Waiters[Ticket] = Waiters()
         self._appends: deque[_Append[Ticket]] = deque()
+        self._uncommitted: set[Ticket] = set()
         self._committing: list[tuple[_Append[Ticket], int]] = []
         self._commit: Commit | None = None
         self._reply_to: str | None = None
@@ -136,11 +140,12 @@ class Reign(Generic[Ticket]):
         self._unpublished_bytes = 0
         self._unconfirmed = 0
         self._next_beat = 0.0
+        self._beats = 0
 
     def decisions(self) -> list[Decision[Ticket]]:
         """What is to be done now, in this order. Each decision is given out once."""
-        self._plan_commit()
         self._plan_publish()
+        self._plan_commit()
         taken = list(self._decisions)
         self._decisions.clear()
         return taken
@@ -161,13 +166,14 @@ class Reign(Generic[Ticket]):
     def append(self, ticket: Ticket, messages: Sequence[bytes], *, w: int, time_ms: int, now: float) -> None:
         """Append messages (UTF-8, together within one batch) atomically, and wait until ``w`` nodes hold them.
 
-        Appended, then Reached follow, or NotAppended. Raises ReadOnlyError.
+        Appended, then Reached follow, or NotAppended. No ticket is used twice. Raises ReadOnlyError.
         """
         if reason := self.read_only(now):
             raise ReadOnlyError(reason)
         size = sum(map(len, messages)) + LENGTH_BYTES * len(messages)
         assert 0 < len(messages) <= MAX_BATCH_RECORDS
         assert size <= MAX_BATCH_BYTES - HEADER_BYTES
+        self._uncommitted.add(ticket)
         self._appends.append(_Append(ticket, messages, size, w, time_ms))
 
     def wait(self, ticket: Ticket, offset: int, w: int) -> None:
@@ -177,6 +183,7 @@ class Reign(Generic[Ticket]):
 
     def forget(self, ticket: Ticket) -> None:
         """Nobody waits for this ticket any more. What was appended stays, and is replicated all the same."""
+        self._uncommitted.discard(ticket)
         self._waiters.forget(ticket)
 
     def committed(self) -> None:
@@ -185,8 +192,10 @@ class Reign(Generic[Ticket]):
         batches, self._commit = self._commit.batches, None
         self.progress.committed([batch.end for batch in batches])
         for append, offset in self._committing:
-            self._decisions.append(Appended(append.ticket, offset))
-            self._waiters.add(append.ticket, offset + len(append.messages) - 1, append.w)
+            if append.ticket in self._uncommitted:
+                self._uncommitted.remove(append.ticket)
+                self._decisions.append(Appended(append.ticket, offset))
+                self._waiters.add(append.ticket, offset + len(append.messages) - 1, append.w)
         self._committing.clear()
         if self._reply_to is None:
             self._skip_publishing()
@@ -200,7 +209,8 @@ class Reign(Generic[Ticket]):
     def commit_refused(self) -> None:
         """Nothing of the last Commit is on disk, for want of room."""
         self._commit = None
-        self._decisions.extend(NotAppended(append.ticket) for append, _ in self._committing)
+        for append, _ in self._committing:
+            self._refuse(append, None)
         self._committing.clear()
 
     def connected(self, reply_to: str) -> None:
@@ -212,11 +222,16 @@ class Reign(Generic[Ticket]):
 
     def connection_lost(self) -> None:
         self._reply_to = None
+        self.progress.connection_lost()
         self._skip_publishing()
 
     def confirmed(self) -> None:
-        """The broker has taken, or refused, one delivery of batches. Refused ones are fetched by whoever lacks them."""
+        """The broker has taken, or refused, one delivery of batches that was published on the present connection.
+
+        Refused ones are fetched by whoever lacks them.
+        """
         self._unconfirmed -= 1
+        assert self._unconfirmed >= 0
 
     def receive(self, delivery: Ack | Fetch, now: float) -> None:
         match delivery:
@@ -243,10 +258,14 @@ class Reign(Generic[Ticket]):
         if self._reply_to is not None and now >= self._next_beat:
             self._next_beat = now + BEAT_INTERVAL_S
             self._plan_publish()
-            beat = Beat(self.id, self.published_end, self.progress.committed_end, self._reply_to)
+            self._beats += 1
+            beat = Beat(self.id, self._beats, self.published_end, self.progress.committed_end, self._reply_to)
             self._decisions.append(Publish(beat))
 
     def _plan_commit(self) -> None:
+        if self.progress.conflict is not None:
+            while self._appends:
+                self._refuse(self._appends.popleft(), self.progress.conflict)
         if self._commit is not None or not self._appends:
             return
         batches: list[Batch] = []
@@ -264,6 +283,10 @@ class Reign(Generic[Ticket]):
             previous = batch.end
         self._commit = Commit(tuple(batches))
         self._decisions.append(self._commit)
+
+    def _refuse(self, append: _Append[Ticket], read_only: str | None) -> None:
+        self._uncommitted.discard(append.ticket)
+        self._decisions.append(NotAppended(append.ticket, read_only))
 
     def _gather(self, offset: int) -> list[_Append[Ticket]]:
         """Take the appends that go into the next batch, which begins at ``offset``."""

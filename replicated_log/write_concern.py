@@ -7,8 +7,8 @@ ALL: Final = "all"
 MAJORITY: Final = "majority"
 
 _PREFIX: Final = re.compile(r"w=(-?[0-9]+|majority|all) ?(.*)", re.DOTALL)
-_DIGITS: Final = re.compile(r"-?[0-9]+")
-_LONGEST_NUMBER: Final = 10
+_NUMBER: Final = re.compile(r"(-?)0*([0-9]+)")
+_MOST_DIGITS: Final = 10
 
 
 class InvalidWriteConcernError(ValueError):
@@ -31,7 +31,8 @@ def resolve(asked: int | str, nodes: int) -> int:
         return majority(nodes)
     number = _number(asked)
     if number is None or not 1 <= number <= nodes:
-        raise InvalidWriteConcernError(f"w must be 1 to {nodes}, 'majority' or 'all', not {str(asked)[:40]!r}")
+        shown = asked[:40] if isinstance(asked, str) else max(min(asked, 10**_MOST_DIGITS), -1)
+        raise InvalidWriteConcernError(f"w must be 1 to {nodes}, 'majority' or 'all', not {shown!r}")
     return number
 
 
@@ -52,5 +53,6 @@ def _number(asked: int | str) -> int | None:
         return None
     if isinstance(asked, int):
         return asked
+    match = _NUMBER.fullmatch(asked)
     # The bound keeps int() from being handed a megabyte of digits; what it cuts off is out of range all the same.
-    return int(asked[:_LONGEST_NUMBER]) if _DIGITS.fullmatch(asked) else None
+    return int(match[1] + match[2][:_MOST_DIGITS]) if match else None

@@ -28,6 +28,7 @@ class Receiver:
             node=name,
             disk_id=log.log.disk_id,
             log_id=log.log.log_id,
+            epoch=log.log.epoch,
             end=log.log.end,
             latency=latency,
             fresh_id=lambda: secrets.token_hex(8),
@@ -47,11 +48,6 @@ class Receiver:
         self._unsettled: deque[tuple[Received, int]] = deque()
         self._settles = asyncio.Event()
         self._silence: asyncio.Timeout | None = None
-
-    @property
-    def stored_epoch(self) -> int:
-        """The highest epoch of what is on disk, 0 for none."""
-        return self._log.log.epoch
 
     async def run(self) -> None:
         """Persist, ack and fetch, for ever. Raises what the log raises: after that nothing may go on."""
@@ -79,10 +75,7 @@ class Receiver:
         while True:
             persist = await self._persists.get()
             try:
-                if persist.adopt is not None:
-                    await self._log.adopt(persist.adopt)
-                if persist.batches:
-                    await self._log.append(persist.batches)
+                await self._log.append(persist.batches, adopt=persist.adopt)
             except DiskFullError:
                 self.intake.persist_refused(self._loop.time())
             else:

@@ -54,7 +54,7 @@ def _status(settings: SecondarySettings, receiver: Receiver) -> dict[str, Any]:
         "role": "secondary",
         "log": settings.node.log_name,
         "log_id": intake.log_id,
-        "epoch": max(receiver.stored_epoch, intake.reign.epoch if intake.reign else 0),
+        "epoch": intake.epoch,
         "end_offset": intake.on_disk.offset,
         "acked_end": intake.acked.offset,
         "committed_end": min(intake.committed_end, intake.on_disk.offset),

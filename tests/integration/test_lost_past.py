@@ -83,7 +83,7 @@ async def test_a_second_master_on_a_copy_of_the_log_is_found_out(cluster: Cluste
             read_only: str | None = (await second.status())["read_only"]
             return read_only
 
-        assert "follows another master of this log" in await eventually(reason, "the second master is read-only")
+        assert "knows another master of this log" in await eventually(reason, "the second master is read-only")
         assert (await second.post("must not be appended", w=1))[0] == 503
         await cluster.master.append("the first goes on", w=3)
         assert await cluster.converged() == ["before", "the first goes on"]
