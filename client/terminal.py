@@ -129,21 +129,24 @@ async def _status_of(node: Node) -> Status | NodeError:
 
 
 def converse(terminal: Terminal) -> int:
-    """Prompt a person until they leave. Returns the exit code, always 0."""
+    """Prompt a person until they leave; Ctrl-C clears the line, or leaves when it is empty. Returns 0, always."""
     terminal.say(f"ReplicatedLog at {terminal.master.url}. Type a message to send it, or help.")
     words = WordCompleter(list(WORDS), sentence=True)
     prompt: PromptSession[str] = PromptSession("> ", completer=words, complete_while_typing=False)
     while True:
         try:
             command = parse(prompt.prompt())
-            if command is Plain.LEAVE:
-                return 0
-            if command is not None:
-                asyncio.run(terminal.obey(command))
-        except KeyboardInterrupt:
-            continue
         except EOFError:
             return 0
+        except KeyboardInterrupt:
+            if not prompt.default_buffer.text:
+                return 0
+            continue
+        if command is Plain.LEAVE:
+            return 0
+        if command is not None:
+            with suppress(KeyboardInterrupt):
+                asyncio.run(terminal.obey(command))
 
 
 def follow_script(terminal: Terminal, lines: Iterable[str]) -> int:

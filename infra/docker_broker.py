@@ -61,7 +61,7 @@ class DockerBroker(OwnBroker):
         if self._client:
             stop_child(self._client, grace_s=3)
             self._client = None
-            _docker("rm", "--force", self._container, timeout_s=20)
+            _docker("rm", "--force", "--volumes", self._container, timeout_s=20)
 
 
 def _docker(*arguments: str, timeout_s: float) -> bool:

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 def find_broker(directory: Path, *, amqp_url: str | None = None, choice: str | None = None) -> Iterator[Broker]:
     """A RabbitMQ that takes connections, stopped on leaving the context if it was started here.
 
-    The one at `amqp_url`; else rabbitmq:4-management in Docker; else rabbitmq-server as a child process, installed
-    if need be (Debian and Ubuntu, as root). `choice` "docker" or "local" allows one of the last two only.
+    The one at `amqp_url`, unseen; else rabbitmq:4-management in Docker; else rabbitmq-server as a child process,
+    installed if need be (Debian and Ubuntu, as root). `choice` "docker" or "local" allows one of the last two only.
     `directory` is for the broker's files. Raises BrokerError, saying what to install.
     """
     if choice not in (None, "", "docker", "local"):

@@ -2,9 +2,11 @@
 
 import os
 import secrets
+import signal
 import socket
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -69,6 +71,26 @@ class LocalBroker(OwnBroker):
         if self._server:
             kill_child(self._server)
             self._server = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP the broker; SIGCONT when leaving the context."""
+        assert self._server, "the broker does not run"
+        self._server.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._server.send_signal(signal.SIGCONT)
+
+    def ctl(self, *arguments: str) -> None:
+        """rabbitmqctl, which must succeed."""
+        program = find_program("rabbitmqctl")
+        if program is None:
+            raise BrokerError("rabbitmqctl is not on the PATH")
+        command = [str(program), *arguments]
+        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise BrokerError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
     def _start_epmd(self, log: IO[bytes]) -> None:
         # Started by us, its process is ours to end: the one that Erlang would start is a daemon, and stays.

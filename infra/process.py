@@ -11,14 +11,19 @@ from typing import Any
 import uvloop
 
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import WrongLogError
+from replicated_log.log import DiskFullError, WrongLogError
 from replicated_log.log_reader import CorruptLogError
 
 logger = logging.getLogger(__name__)
 
 
-def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_level: str) -> int:
-    """Run a node until SIGTERM or SIGINT sets the event it is given. Returns the process's exit code."""
+def run_process(
+    run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_level: str, if_corrupt: str
+) -> int:
+    """Run a node until SIGTERM or SIGINT sets the event it is given. Returns the process's exit code.
+
+    ``if_corrupt`` tells an operator how this node gets a sound log again.
+    """
     logging.basicConfig(
         level=log_level.upper(),
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
@@ -31,7 +36,10 @@ def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, lo
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(run))
-    except* (LogInUseError, WrongLogError, CorruptLogError, OSError, sqlite3.Error) as group:
+    except* CorruptLogError as group:
+        logger.critical("the process ends: %s; %s", first_leaf(group), if_corrupt)
+        exit_code = 1
+    except* (LogInUseError, WrongLogError, DiskFullError, OSError, sqlite3.Error) as group:
         logger.critical("the process ends: %s", first_leaf(group))
         exit_code = 1
     return exit_code

@@ -36,20 +36,21 @@ def find_or_install() -> Path:
 
 
 def _install() -> None:
-    """Install Debian's package without its service, which would listen on all interfaces, now and at every boot."""
+    """Install Debian's package without its services, which would listen on all interfaces, now and at every boot."""
     logger.info("installing rabbitmq-server with apt-get ...")
+    services = ["rabbitmq-server.service"]
+    if find_program("epmd") is None:  # otherwise Erlang is here for somebody else, and stays as it is
+        services += ["epmd.service", "epmd.socket"]
     running_before = _service_processes()
     with _no_service_starts():
         _run("apt-get", "update", "-qq")
         _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "rabbitmq-server")
     if shutil.which("systemctl"):
-        _run("systemctl", "disable", "rabbitmq-server.service")
+        _run("systemctl", "disable", *services)
     else:
         _run("update-rc.d", "rabbitmq-server", "disable")
     if started := _service_processes() - running_before:
-        raise BrokerError(
-            f"installing rabbitmq-server has started a broker (pids {sorted(started)}); stop it, try again"
-        )
+        raise BrokerError(f"the package has started its own broker (processes {sorted(started)}): stop and disable it")
 
 
 @contextlib.contextmanager

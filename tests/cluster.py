@@ -7,8 +7,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +16,13 @@ from typing import Any, Self
 import aiohttp
 
 from infra.free_ports import free_ports
+from infra.rabbitmq import CONNECT_TIMEOUT_S, HEARTBEAT_S, PUBLISH_TIMEOUT_S
+from secondary.receiver import SILENCE_S
 
 PATIENCE_S = 60.0
 """How long a condition may take to come true before a test fails. Never a measure of speed."""
+LONGEST_TIMEOUT_S = max(CONNECT_TIMEOUT_S, PUBLISH_TIMEOUT_S, SILENCE_S, 3 * (HEARTBEAT_S + 1))
+"""Of all that a node may run into with the broker; the last is aiormq's patience with a silent connection."""
 
 
 async def eventually(condition: Callable[[], Any], what: str) -> Any:
@@ -38,6 +42,11 @@ async def eventually(condition: Callable[[], Any], what: str) -> Any:
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"still not so after {PATIENCE_S:g} s: {what}; last seen: {last!r}") from None
+
+
+async def outlast(timeout_s: float) -> None:
+    """Let something last longer than a timeout of ``timeout_s`` seconds, which is what the test is about."""
+    await asyncio.sleep(timeout_s + 1)
 
 
 class Node:
@@ -73,6 +82,16 @@ class Node:
         """kill -9"""
         self._end(signal.SIGKILL)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT on leaving the context."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM)
@@ -90,6 +109,12 @@ class Node:
 
     def logged(self) -> str:
         return self.log_file.read_text()
+
+    def peak_memory_mib(self) -> float:
+        """The most memory that the process has had so far."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
     async def get(self, path: str, **headers: str) -> Any:
         async with self._cluster.http.get(self.url + path, headers=headers) as response:
@@ -177,6 +202,9 @@ class Cluster:
 async def cluster_of(
     amqp_url: str, directory: Path, secondaries: Mapping[str, Mapping[str, str]]
 ) -> AsyncIterator[Cluster]:
-    """A cluster whose nodes are not started yet."""
+    """A cluster whose nodes are not started yet. What no node may have to tell in the end is a traceback."""
     async with Cluster(amqp_url, directory, secondaries) as cluster:
         yield cluster
+    for node in cluster.nodes:
+        if node.log_file.exists():
+            assert "Traceback" not in node.logged(), node.logged()

@@ -9,6 +9,9 @@ from infra.docker_broker import IMAGE, docker_problem
 from infra.local_broker import LocalBroker
 from tests.container_broker import AnyBroker, ContainerBroker
 
+# Unit and simulation tests share it; its assertions explain themselves only when pytest rewrites them.
+pytest.register_assert_rewrite("tests.unit.log_contract")
+
 _broker_used = pytest.StashKey[str]()
 
 

@@ -1,5 +1,8 @@
 """The test run's RabbitMQ when there is a Docker engine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from testcontainers.community.rabbitmq import RabbitMqContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
@@ -53,6 +56,22 @@ class ContainerBroker(OwnBroker):
         """kill -9 the broker; `start` brings it back with what it had on disk."""
         self._container.get_wrapped_container().kill()
         self._container.get_wrapped_container().wait()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of the broker where it is; let them go on when leaving the context."""
+        self._container.get_wrapped_container().pause()
+        try:
+            yield
+        finally:
+            self._container.get_wrapped_container().unpause()
+
+    def ctl(self, *arguments: str) -> None:
+        """rabbitmqctl, which must succeed."""
+        command = ["rabbitmqctl", *arguments]
+        exit_code, output = self._container.get_wrapped_container().exec_run(command, user="rabbitmq")
+        if exit_code != 0:
+            raise BrokerError(f"{' '.join(command)}: {output.decode()}")
 
     def stop(self) -> None:
         if self._exists:

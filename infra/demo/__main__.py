@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from infra.broker import Broker, BrokerError
+from infra.broker import Broker, BrokerError, OwnBroker
 from infra.demo.node import Node
 from infra.demo.scenario import SCRIPT, DemoError, compare_logs, nodes, run_client, wait_until_healthy
 from infra.demo.screen import Screen
@@ -68,7 +68,9 @@ def introduce(broker: Broker, running: Sequence[Node], directory: Path, screen: 
     for node in running:
         latency = f"acks are delayed by {node.part.latency_s} s" if node.part.latency_s else ""
         screen.say(f"  {node.part.name:<10}{node.url:<24}{latency}".rstrip())
-    screen.say(f"  {'RabbitMQ':<10}{broker.management_url:<24}login {broker.user}, password {broker.password}")
+    # A password that was given to us is not ours to show.
+    password = f", password {broker.password}" if isinstance(broker, OwnBroker) else ""
+    screen.say(f"  {'RabbitMQ':<10}{broker.management_url:<24}login {broker.user}{password}")
     screen.say(f"  {'data':<10}{directory}\n")
 
 

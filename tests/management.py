@@ -1,0 +1,32 @@
+"""The broker's management API, for what a test does to the broker and looks up there."""
+
+import base64
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from tests.container_broker import AnyBroker
+
+
+class Management:
+    """A path is given in its parts, below /api: they are quoted here."""
+
+    def __init__(self, broker: AnyBroker, http: aiohttp.ClientSession) -> None:
+        self._url = broker.management_url
+        self._http = http
+        login = base64.b64encode(":".join(broker.management_auth).encode()).decode()
+        self._headers = {"Authorization": f"Basic {login}"}
+
+    async def get(self, *path: str) -> Any:
+        async with self._http.get(self._at(path), headers=self._headers) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def delete(self, *path: str) -> None:
+        async with self._http.delete(self._at(path), headers=self._headers) as response:
+            assert response.status == 204, await response.text()
+
+    def _at(self, path: tuple[str, ...]) -> URL:
+        return URL("/".join([f"{self._url}/api", *(quote(part, safe="") for part in path)]), encoded=True)
