@@ -1,12 +1,13 @@
 # Everything sets itself up: the virtual environment in .venv follows the requirement files.
 PYTHON ?= python3
 TESTS ?= tests
+SEEDS ?= 1000
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r
 RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
 
-.PHONY: help demo test lint format requirements clean
+.PHONY: help demo test simulate mutants lint format requirements clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -17,6 +18,12 @@ demo: .venv/run.stamp ## start a broker, a master and two secondaries, and talk 
 
 test: .venv/dev.stamp ## run all tests; TESTS=tests/unit runs some, BROKER=local needs no Docker
 	@exec $(BIN)/python -m pytest $(TESTS)
+
+simulate: .venv/dev.stamp ## run cluster histories under virtual time; SEEDS=n, FROM=seed to repeat some
+	@exec $(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(FROM),--from $(FROM))
+
+mutants: .venv/dev.stamp ## plant bugs in the protocol, and show how many seeds it takes to catch each
+	@exec $(BIN)/python -m tests.simulation.mutants
 
 lint: .venv/dev.stamp ## check style, types and layers
 	@$(BIN)/ruff check --quiet
