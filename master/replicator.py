@@ -94,9 +94,14 @@ class Replicator:
 
     async def run(self) -> None:
         """Commit, publish and count, for ever. Raises what the log raises: after that nothing may go on."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._commit())
-            tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._commit())
+                tasks.create_task(self._tick())
+                tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
+        finally:
+            # Whoever still waits would wait in vain: let them be told what is known of their messages.
+            self.wind_up(0)
 
     async def append(self, messages: Sequence[bytes], *, w: int, timeout_s: float) -> Copies:
         """Append atomically, and wait until ``w`` nodes hold the messages on disk.
@@ -115,7 +120,7 @@ class Replicator:
                 await ticket.reached
         except TimeoutError:
             if ticket.offset is None:
-                raise NotCommittedError(f"the master's disk took longer than {timeout_s:g} s") from None
+                raise NotCommittedError("it is not known yet whether the message is on the master's disk") from None
             raise NotReachedError(self._copies(ticket)) from None
         finally:
             self._limits.discard(limit)
@@ -177,10 +182,11 @@ class Replicator:
     async def _work(self, session: Session) -> None:
         self._publishes, self._reads = asyncio.Queue(), asyncio.Queue()
         self.reign.connected(self._reply_to)
+        self.reign.tick(time.monotonic())
+        self._perform()
         self.connected = True
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._beat())
                 tasks.create_task(self._read(session))
                 while True:
                     publish = await self._publishes.get()
@@ -189,7 +195,7 @@ class Replicator:
             self.connected = False
             self.reign.connection_lost()
 
-    async def _beat(self) -> None:
+    async def _tick(self) -> None:
         while True:
             self.reign.tick(time.monotonic())
             self._perform()

@@ -18,6 +18,8 @@ from replicated_log.log_reader import LogReader, database
 FORMAT: Final = 1
 _CHECKED_AT_OPEN: Final = 1000
 """Batches at the log's end whose contiguity, checksums and chains are verified each time it is opened."""
+_CHECKPOINT_BYTES: Final = 4 << 20
+"""SQLite's journal is worked off once this much was appended to it."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
@@ -53,6 +55,7 @@ class Log:
         self.end = end
         self._connection = connection
         self._held = held
+        self._in_journal = 0
         identity = LogReader(connection).identity()
         self.disk_id = identity.disk_id
         self.log_id = identity.log_id
@@ -67,11 +70,12 @@ class Log:
         directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             held.enter_context(holding(directory, node))
-            is_new = not database(directory).exists()
             connection = held.enter_context(closing(_connect(directory)))
             _initialise(connection, node)
-            if is_new:
-                _sync(directory)
+            # Also where the log is not new: its first process may have been killed before it came to this.
+            _sync(directory)
+            # What a killed process has written can be read, and need not be on disk yet.
+            _checkpoint(connection)
             return cls(directory, connection, LogReader(connection).verified_end(_CHECKED_AT_OPEN), held.pop_all())
 
     def close(self) -> None:
@@ -124,6 +128,9 @@ class Log:
             if epoch != self.epoch:
                 _set_meta(self._connection, "epoch", epoch)
         self.log_id, self.end, self.epoch = log_id, end, epoch
+        self._in_journal += sum(len(batch.data) for batch in batches)
+        if self._in_journal >= _CHECKPOINT_BYTES and _checkpoint(self._connection):
+            self._in_journal = 0
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -147,6 +154,7 @@ def _initialise(connection: sqlite3.Connection, node: str) -> None:
     """See that SQLite writes durably, that this is a log of a format we know, and whose it is."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
     settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     if settings != ["wal", 2]:
         raise WrongLogError(f"SQLite will not write durably here: {settings}")
@@ -162,6 +170,20 @@ def _initialise(connection: sqlite3.Connection, node: str) -> None:
         raise WrongLogError(f"the log has format {found}; this program knows {FORMAT}")
     if (owner := reader.meta("node")) != node:
         raise WrongLogError(f"the log belongs to node {owner!r}, not to {node!r}")
+
+
+def _checkpoint(connection: sqlite3.Connection) -> bool:
+    """Sync SQLite's journal and move it to the database; False when there is no room for that, which harms nothing.
+
+    SQLite does so by itself, but then keeps a failure to write or sync to itself too, and tries again.
+    """
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        return False
+    return True
 
 
 def _sync(directory: Path) -> None:

@@ -19,7 +19,9 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 6.  A fetch is answered with stored batches from the asked offset on, at most one delivery full. It never counts.
 7.  When a configured secondary holds more than the master, or records of another log though the master's is new, or
     knows another master of this log that is not older, the master has lost its past: it refuses appends until that is
-    settled.
+    settled. So that it learns this before it adds to what is left, a reign that begins with records commits nothing
+    until every configured secondary has acked once, or HEARING_S have passed. (Whoever is heard later, and whose chain
+    the master has outgrown meanwhile, is shown as diverged.)
 8.  If a quorum is required, the master also refuses appends while fewer than a majority of the configured nodes are
     alive. Silence never changes how many nodes must ack.
 """
@@ -43,6 +45,7 @@ from replicated_log.progress import Progress
 from replicated_log.waiters import Waiters
 from replicated_log.write_concern import majority
 
+HEARING_S: Final = 2.0
 MAX_UNCONFIRMED: Final = 16
 """Deliveries published and not yet confirmed."""
 MAX_UNPUBLISHED_BYTES: Final = 16 << 20
@@ -141,6 +144,8 @@ class Reign(Generic[Ticket]):
         self._unconfirmed = 0
         self._next_beat = 0.0
         self._beats = 0
+        self._unheard = set(self.progress.secondaries) if end.offset > 0 else set()
+        self._hear_until: float | None = None
 
     def decisions(self) -> list[Decision[Ticket]]:
         """What is to be done now, in this order. Each decision is given out once."""
@@ -237,6 +242,7 @@ class Reign(Generic[Ticket]):
         match delivery:
             case Ack():
                 unknown_chain_at = self.progress.ack(delivery, now)
+                self._unheard.discard(delivery.node)
                 if unknown_chain_at is not None:
                     self._decisions.append(ReadChain(unknown_chain_at))
                 self._answer()
@@ -255,6 +261,10 @@ class Reign(Generic[Ticket]):
 
     def tick(self, now: float) -> None:
         """Time passes. To be called at least every BEAT_INTERVAL_S, and at once after :meth:`connected`."""
+        if self._hear_until is None:
+            self._hear_until = now + HEARING_S
+        elif now >= self._hear_until:
+            self._unheard.clear()
         if self._reply_to is not None and now >= self._next_beat:
             self._next_beat = now + BEAT_INTERVAL_S
             self._plan_publish()
@@ -266,7 +276,7 @@ class Reign(Generic[Ticket]):
         if self.progress.conflict is not None:
             while self._appends:
                 self._refuse(self._appends.popleft(), self.progress.conflict)
-        if self._commit is not None or not self._appends:
+        if self._commit is not None or self._unheard or not self._appends:
             return
         batches: list[Batch] = []
         previous = self.progress.end

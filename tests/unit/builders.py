@@ -37,12 +37,14 @@ def make_reign(epoch: int = 1, reign_id: str | None = None, log_id: str = LOG_ID
     return ReignId(log_id, epoch, f"reign-{epoch}" if reign_id is None else reign_id)
 
 
-def make_beat(end_offset: int = 0, committed_end: int = 0, reign: ReignId = REIGN, reply_to: str = "acks") -> Beat:
-    return Beat(reign, end_offset, committed_end, reply_to)
+def make_beat(
+    end_offset: int = 0, committed_end: int = 0, reign: ReignId = REIGN, reply_to: str = "acks", number: int = 1
+) -> Beat:
+    return Beat(reign, number, end_offset, committed_end, reply_to)
 
 
-def make_live(*batches: Batch, reign: ReignId = REIGN) -> LiveBatches:
-    return LiveBatches(reign, batches, "acks")
+def make_live(*batches: Batch, reign: ReignId = REIGN, reply_to: str = "acks") -> LiveBatches:
+    return LiveBatches(reign, batches, reply_to)
 
 
 def make_fetched(request_id: str, *batches: Batch, reign: ReignId = REIGN, end_offset: int | None = None) -> Fetched:
@@ -55,10 +57,15 @@ def make_ack(
     node: str = "node1",
     disk_id: str = "disk-1",
     log_id: str | None = LOG_ID,
+    epoch: int | None = None,
     reign: ReignId | None = REIGN,
+    beat: int = 1,
     state: str = FOLLOWING,
 ) -> Ack:
-    return Ack(node, disk_id, log_id, reign, acked, state)
+    """Without ``epoch``, the highest that the node has seen is that of the reign it follows."""
+    if epoch is None:
+        epoch = reign.epoch if reign else 0
+    return Ack(node, disk_id, log_id, epoch, reign, beat, acked, state)
 
 
 def make_fetch(from_offset: int, *, node: str = "node1", log_id: str | None = LOG_ID) -> Fetch:

@@ -29,6 +29,7 @@ class DrivenIntake:
             node="node1",
             disk_id="disk-1",
             log_id=log_id,
+            epoch=max((batch.epoch for batch in held), default=0),
             end=end,
             latency=self.latency,
             fresh_id=lambda: f"request-{next(numbers)}",

@@ -22,7 +22,7 @@ class WritableLog(Protocol):
     def disk_id(self) -> str: ...
     def begin_reign(self) -> int: ...
     def adopt(self, log_id: str, /) -> None: ...
-    def append(self, batches: Sequence[Batch], /) -> None: ...
+    def append(self, batches: Sequence[Batch], /, *, adopt: str | None = None) -> None: ...
 
 
 class ReadableLog(Protocol):
@@ -64,6 +64,12 @@ class LogContract:
         log.adopt(LOG_ID)
         log.adopt(LOG_ID)
         assert (log.log_id, log.epoch, log.end) == (LOG_ID, 0, START)
+
+    def test_a_log_can_be_adopted_with_its_first_records(self, log: WritableLog, reader: ReadableLog) -> None:
+        log.append(BATCHES[:2], adopt=LOG_ID)
+        assert (log.log_id, log.epoch, log.end) == (LOG_ID, 1, BATCHES[1].end)
+        log.append(BATCHES[2:], adopt=LOG_ID)
+        assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
 
     def test_an_append_moves_the_end(self, log: WritableLog) -> None:
         log.adopt(LOG_ID)

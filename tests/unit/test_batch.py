@@ -24,6 +24,8 @@ from replicated_log.batch import (
 from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batch, make_batches
 
 MESSAGES = st.lists(st.text(), min_size=1, max_size=5)
+LAST_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
 POSITIONS = st.builds(Position, st.integers(0, 2**40), st.binary(min_size=16, max_size=16))
 
 
@@ -156,7 +158,8 @@ def test_a_batch_is_named_by_its_offsets() -> None:
     assert [batch.name for batch in make_batches("a", ["b", "c", "d"])] == ["0", "1-3"]
 
 
-@given(st.integers(0, 7_000_000_000_000))
+@given(st.integers(0, LAST_TIME_MS))
+@example(8_600_000_000_001)
 def test_times_are_shown_to_the_millisecond(time_ms: int) -> None:
     shown = Record(0, 1, time_ms, "").time
     exact = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)

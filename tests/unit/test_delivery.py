@@ -45,13 +45,15 @@ SOME_BATCHES = st.lists(st.lists(st.text(), min_size=1, max_size=3), min_size=1,
 CHAINS = st.binary(min_size=16, max_size=16)
 DELIVERIES: st.SearchStrategy[Delivery] = st.one_of(
     st.builds(LiveBatches, REIGNS, SOME_BATCHES, TEXTS),
-    st.builds(Beat, REIGNS, NUMBERS, NUMBERS, TEXTS),
+    st.builds(Beat, REIGNS, NUMBERS, NUMBERS, NUMBERS, TEXTS),
     st.builds(
         Ack,
         TEXTS,
         TEXTS,
         TEXTS | st.none(),
+        NUMBERS,
         REIGNS | st.none(),
+        NUMBERS,
         st.builds(Position, NUMBERS, CHAINS),
         TEXTS,
         TEXTS | st.none(),
@@ -66,6 +68,13 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
+
+
+def deep_list() -> object:
+    value: object = 0
+    for _ in range(100_000):
+        value = [value]
+    return value
 
 
 @given(DELIVERIES)
@@ -152,11 +161,23 @@ def test_what_can_not_be_answered_or_understood_is_malformed(envelope: Envelope)
 
 
 @pytest.mark.parametrize("delivery", ONE_OF_EACH, ids=lambda delivery: type(delivery).__name__)
-@pytest.mark.parametrize("version", [None, 0, VERSION + 1, str(VERSION)])
+@pytest.mark.parametrize(
+    "version",
+    [None, 0, VERSION + 1, str(VERSION), True, 1.0, 10**5_000, deep_list()],
+    ids=["none", "of the past", "of the future", "text", "boolean", "float", "huge", "deep"],
+)
 def test_another_version_is_malformed(delivery: Delivery, version: object) -> None:
     envelope = encode(delivery)
-    with pytest.raises(MalformedDeliveryError, match="version"):
+    with pytest.raises(MalformedDeliveryError):
         decode(replace(envelope, headers={**envelope.headers, "version": version}))
+
+
+@pytest.mark.parametrize("chain", ["", "00", "0" * 30, "0" * 34, "x" * 32, "0" * 256, "ü" * 32, 0, None, ["00"] * 16])
+def test_a_chain_of_another_length_or_kind_is_malformed(chain: object) -> None:
+    envelope = encode(make_ack(BATCHES[1].end))
+    body = {**json.loads(envelope.body), "chain": chain}
+    with pytest.raises(MalformedDeliveryError):
+        decode(replace(envelope, body=json.dumps(body).encode()))
 
 
 @pytest.mark.parametrize("kind", ["beat", "ack", "fetch"])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import replicated_log.intake
 from replicated_log.batch import Batch
 from replicated_log.delivery import FOLLOWING
 from replicated_log.intake import MAX_COMMIT_BYTES, MAX_EARLY_BYTES, MAX_PENDING_BYTES
@@ -52,6 +53,12 @@ def test_what_is_held_already_is_acked_again_and_not_stored_again() -> None:
     assert driven.commits == []
     assert driven.acked_ends == [3, 3]
     assert driven.intake.counts["duplicates"] == 2
+
+
+def test_a_delivery_of_many_held_batches_is_acked_once() -> None:
+    driven = following_intake(*LOG)
+    driven.receive(make_live(*LOG))
+    assert driven.acked_ends == [END.offset]
 
 
 def test_a_delivery_that_repeats_the_known_and_goes_on_is_taken_from_there() -> None:
@@ -131,6 +138,16 @@ def test_the_first_of_the_early_batches_are_kept_and_those_beyond_the_bound_drop
     assert driven.fetches[-1].from_offset == 1 + kept
 
 
+def test_early_batches_that_have_become_late_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicated_log.intake, "MAX_EARLY_BYTES", len(LOG[1].data))
+    driven = following_intake()
+    driven.receive(make_live(LOG[1]))
+    driven.answer(*LOG[:2])
+    driven.receive(make_live(LOG[4]))
+    driven.answer(*LOG[2:4], end_offset=LOG[4].end.offset)
+    assert driven.stored == LOG[:5]
+
+
 def test_what_waits_for_the_disk_is_bounded() -> None:
     log = large_batches(30)
     most = 2 + MAX_PENDING_BYTES // len(log[0].data)
@@ -160,6 +177,17 @@ def test_a_batch_that_the_master_can_not_have_sent_is_dropped_and_fetched_again(
     assert driven.intake.counts["poison"] == 1
     assert [fetch.from_offset for fetch in driven.fetches] == [1]
     driven.answer(*LOG[1:])
+    assert driven.stored == LOG
+
+
+def test_an_early_batch_that_the_master_can_not_have_sent_is_dropped_when_its_turn_comes() -> None:
+    driven = following_intake(*LOG[:1])
+    driven.receive(make_live(make_batch("x", previous=LOG[1].end, log_id=OTHER_LOG_ID)))
+    driven.answer(LOG[1], end_offset=END.offset)
+    assert driven.stored == LOG[:2]
+    assert driven.intake.state == FOLLOWING
+    assert driven.intake.counts["poison"] == 1
+    driven.answer(*LOG[2:])
     assert driven.stored == LOG
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import replicated_log.intake
 from replicated_log.batch import START
 from replicated_log.delivery import FOLLOWING, Ack
-from tests.unit.builders import LOG_ID, REIGN, make_batches, make_beat, make_live
+from tests.unit.builders import LOG_ID, REIGN, make_batches, make_beat, make_live, make_reign
 from tests.unit.driven_intake import DrivenIntake, following_intake
 
 LOG = make_batches(*(str(offset) for offset in range(100)))
@@ -15,8 +15,36 @@ LOG = make_batches(*(str(offset) for offset in range(100)))
 
 def test_an_ack_says_who_holds_how_much_of_what_and_whom_it_follows() -> None:
     driven = following_intake()
+    driven.receive(make_beat(number=7))
     driven.receive(make_live(*LOG[:3]))
-    assert driven.acks == [Ack("node1", "disk-1", LOG_ID, REIGN, LOG[2].end, FOLLOWING, covers="2")]
+    assert driven.acks[1:] == [
+        Ack(
+            node="node1",
+            disk_id="disk-1",
+            log_id=LOG_ID,
+            epoch=1,
+            reign=REIGN,
+            beat=7,
+            acked=LOG[2].end,
+            state=FOLLOWING,
+            covers="2",
+        )
+    ]
+
+
+def test_an_ack_names_the_newest_beat_that_was_heard_of_the_followed_reign() -> None:
+    driven = following_intake()
+    rival, newer = make_reign(1, "rival"), make_reign(2)
+    for number, reign in ((5, REIGN), (4, REIGN), (9, rival), (6, REIGN), (2, newer), (7, REIGN)):
+        driven.receive(make_beat(number=number, reign=reign))
+    assert [(ack.reign, ack.beat) for ack in driven.acks] == [
+        (REIGN, 5),
+        (REIGN, 5),
+        (REIGN, 5),
+        (REIGN, 6),
+        (newer, 2),
+        (newer, 2),
+    ]
 
 
 def test_every_beat_is_answered_with_an_ack() -> None:

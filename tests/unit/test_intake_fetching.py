@@ -2,8 +2,8 @@
 
 from replicated_log.batch import START
 from replicated_log.delivery import FOLLOWING, JOINING, Fetch
-from replicated_log.intake import DISK_FULL_RETRY_S, FETCH_TIMEOUT_S
-from tests.unit.builders import LOG_ID, REIGN, make_batches, make_beat, make_fetched, make_live, make_reign
+from replicated_log.intake import DISK_FULL_RETRY_S, FETCH_TIMEOUT_S, MAX_FETCH_TIMEOUT_S
+from tests.unit.builders import LOG_ID, REIGN, make_batch, make_batches, make_beat, make_fetched, make_live, make_reign
 from tests.unit.driven_intake import DrivenIntake, following_intake
 
 LOG = make_batches("a", ["b", "c"], "d")
@@ -95,6 +95,48 @@ def test_a_fetch_that_is_not_answered_in_time_is_made_anew_under_another_id() ->
     assert driven.stored == LOG
 
 
+def test_each_timeout_doubles_the_next_one_up_to_a_bound_until_the_next_connection() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(END.offset))
+    due, timeout = 0.0, FETCH_TIMEOUT_S
+    for fetches in range(1, 9):
+        assert len(driven.fetches) == fetches
+        due += timeout
+        assert driven.intake.next_wakeup() == due
+        driven.wait_until(due)
+        timeout = min(2 * timeout, MAX_FETCH_TIMEOUT_S)
+    assert timeout == MAX_FETCH_TIMEOUT_S
+
+    driven.intake.connection_lost()
+    driven.intake.connected("new answers")
+    driven.receive(make_beat(END.offset))
+    assert driven.intake.next_wakeup() == driven.now + FETCH_TIMEOUT_S
+
+
+def test_answers_that_take_longer_than_the_first_timeout_end_the_chase_all_the_same() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(END.offset))
+    due: list[float] = []
+    for second in range(1, 100):
+        due.extend(driven.now + 2 * FETCH_TIMEOUT_S for _ in driven.fetches[len(due) :])
+        driven.wait_until(float(second))
+        for fetch, at in zip(driven.fetches, due, strict=False):
+            if at == driven.now:
+                driven.receive(make_fetched(fetch.request_id, *LOG[fetch.from_offset :]))
+    assert driven.stored == LOG
+    assert driven.intake.counts["unasked"] > 0
+
+
+def test_when_live_batches_overtake_an_answer_the_rest_is_fetched_at_once() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(END.offset))
+    driven.receive(make_live(LOG[0]), make_live(LOG[1]))
+    driven.answer(LOG[0], end_offset=END.offset)
+    assert [fetch.from_offset for fetch in driven.fetches] == [0, LOG[1].end.offset]
+    driven.answer(LOG[2])
+    assert driven.stored == LOG
+
+
 def test_what_the_master_can_not_give_is_asked_for_again_with_the_next_beat_only() -> None:
     driven = following_intake()
     driven.receive(make_beat(END.offset))
@@ -103,6 +145,19 @@ def test_what_the_master_can_not_give_is_asked_for_again_with_the_next_beat_only
         driven.wait_until(driven.now + 60.0)
         assert len(driven.fetches) == asked
         driven.receive(make_beat(END.offset))
+
+
+def test_an_answer_that_can_not_be_taken_is_asked_for_again_with_the_next_beat_only() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(END.offset))
+    for answer in (LOG[1], make_batch("of an epoch to come", epoch=2)):
+        asked = len(driven.fetches)
+        driven.answer(answer, end_offset=END.offset)
+        driven.wait_until(driven.now + 60.0)
+        assert len(driven.fetches) == asked
+        driven.receive(make_beat(END.offset))
+    driven.answer(*LOG)
+    assert driven.stored == LOG
 
 
 def test_with_the_connection_the_fetch_is_lost_and_made_anew_after_the_next_beat() -> None:

@@ -109,6 +109,68 @@ def test_early_batches_of_the_former_master_are_not_the_new_ones() -> None:
     assert driven.intake.state == FOLLOWING
 
 
+def test_what_a_master_sent_that_has_not_beaten_yet_is_not_taken_for_the_followed_ones() -> None:
+    driven = following_intake()
+    theirs = make_batches("other a", "other b", epoch=2)
+    driven.receive(make_live(theirs[1], reign=NEWER))
+    driven.receive(make_live(LOG[0]))
+    assert driven.intake.state == FOLLOWING
+    assert driven.stored == LOG[:1]
+
+
+def test_a_foreign_masters_batches_while_joining_do_not_make_the_node_diverged() -> None:
+    foreign = make_batches("x", "y", log_id=OTHER_LOG_ID)
+    driven = DrivenIntake(log_id=None)
+    driven.receive(make_beat(3))
+    driven.receive(make_live(foreign[1], reign=FOREIGN))
+    driven.answer(LOG[0], end_offset=3)
+    assert driven.intake.state == FOLLOWING
+    driven.answer(*LOG[1:])
+    assert driven.stored == LOG
+
+
+def test_while_joining_an_older_reign_of_the_same_log_is_not_followed() -> None:
+    driven = DrivenIntake(log_id=None)
+    driven.receive(make_beat(1, reign=NEWER), make_beat(1, reign=REIGN))
+    assert driven.intake.reign == NEWER
+
+
+def test_a_node_without_a_log_may_change_its_mind_about_which_one_to_join() -> None:
+    driven = DrivenIntake(log_id=None)
+    driven.receive(make_beat(3, reign=FOREIGN), make_beat(3, reign=REIGN))
+    assert (driven.intake.reign, driven.intake.epoch) == (REIGN, 1)
+    driven.answer(*LOG)
+    assert driven.stored == LOG
+    assert driven.intake.log_id == LOG_ID
+
+
+def test_a_master_older_than_what_is_stored_is_not_followed_after_a_restart_and_learns_why() -> None:
+    driven = DrivenIntake(*NEWER_LOG)
+    driven.receive(make_beat(6), make_live(make_batch("x", previous=NEWER_LOG[-1].end)))
+    assert driven.intake.reign is None
+    assert (driven.stored, driven.fetches) == (NEWER_LOG, [])
+    assert [(ack.reign, ack.epoch, ack.acked) for ack in driven.acks] == [(None, 2, NEWER_LOG[-1].end)]
+    driven.receive(make_beat(5, reign=NEWER))
+    assert driven.intake.reign == NEWER
+
+
+def test_the_committed_end_is_that_of_the_followed_reign() -> None:
+    driven = following_intake(*LOG)
+    driven.receive(make_beat(3, 3))
+    assert driven.intake.committed_end == 3
+    driven.receive(make_beat(3, 0, reign=NEWER))
+    assert driven.intake.committed_end == 0
+
+
+def test_early_batches_of_the_former_master_do_not_take_the_place_of_the_new_ones() -> None:
+    theirs = make_batches("other a", "other b", epoch=2)
+    driven = following_intake()
+    driven.receive(make_live(LOG[1]))
+    driven.receive(make_beat(2, reign=NEWER), make_live(theirs[1], reign=NEWER))
+    driven.answer(theirs[0], end_offset=2)
+    assert driven.stored == theirs
+
+
 def test_after_a_restart_nobody_is_followed_until_a_beat() -> None:
     driven = DrivenIntake(LOG[0])
     driven.receive(make_live(LOG[1]))
@@ -118,10 +180,11 @@ def test_after_a_restart_nobody_is_followed_until_a_beat() -> None:
     assert driven.stored == LOG[:2]
 
 
-def test_a_reconnected_master_gets_acks_where_its_beats_say() -> None:
+def test_a_reconnected_master_gets_acks_where_its_last_delivery_says() -> None:
     driven = following_intake()
-    driven.receive(make_live(LOG[0]), make_beat(1, reply_to="newer acks"), make_live(LOG[1]))
-    assert [send.to for send in driven.sent] == ["acks", "newer acks", "newer acks"]
+    driven.receive(make_live(LOG[0]), make_beat(1, reply_to="newer acks"))
+    driven.receive(make_live(LOG[1], reply_to="newer acks"), make_live(LOG[2], reply_to="newest acks"))
+    assert [send.to for send in driven.sent] == ["acks", "newer acks", "newer acks", "newest acks"]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +208,20 @@ def test_a_sound_batch_of_the_master_that_does_not_follow_makes_the_node_diverge
     assert driven.stored == LOG
     assert driven.fetches == []
     assert (driven.acks[-1].state, driven.acks[-1].acked) == (DIVERGED, LOG[-1].end)
+
+
+def test_a_diverged_node_is_judged_anew_by_the_next_master() -> None:
+    driven = following_intake(*LOG)
+    driven.receive(make_live(make_batch("x", previous=Position(3, b"?" * 16))))
+    assert driven.intake.state == DIVERGED
+    # The operator has restored the master from this very node.
+    driven.receive(make_beat(5, reign=NEWER))
+    assert driven.intake.state == FOLLOWING
+    driven.answer(*NEWER_LOG[3:])
+    assert driven.stored == NEWER_LOG
+
+    driven.receive(make_live(make_batch("x", previous=Position(5, b"?" * 16), epoch=2), reign=NEWER))
+    assert driven.intake.state == DIVERGED
 
 
 def test_what_was_accepted_before_the_divergence_is_stored_all_the_same() -> None:

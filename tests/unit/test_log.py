@@ -1,3 +1,5 @@
+import gc
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -10,8 +12,8 @@ import replicated_log.log
 from replicated_log.batch import MAX_BATCH_BYTES, START, Batch
 from replicated_log.directory_lock import LogInUseError
 from replicated_log.log import DiskFullError, Log, WrongLogError
-from replicated_log.log_reader import LogReader
-from tests.unit.builders import LOG_ID, make_batches
+from replicated_log.log_reader import Identity, LogReader
+from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batches
 from tests.unit.log_contract import LogContract
 
 BATCHES = make_batches("a", ["b", "c"], "d")
@@ -77,8 +79,18 @@ def test_every_commit_is_synced(log: Log) -> None:
     assert settings == ["wal", 2]
 
 
+def test_the_way_to_the_log_is_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    directory = tmp_path / "some" / "where"
+    for _ in range(2):
+        synced.clear()
+        Log.open(directory, "node1").close()
+        assert synced == [path.stat().st_ino for path in (directory, *directory.parents)]
+
+
 def test_a_place_where_sqlite_can_not_write_durably_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.log, "database", lambda _: ":memory:")
+    monkeypatch.setattr(replicated_log.log, "database", lambda _: Path(":memory:"))
     with pytest.raises(WrongLogError, match="durably"):
         Log.open(tmp_path, "node1")
 
@@ -123,6 +135,15 @@ def set_format(directory: Path, version: int) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'format'", (version,))
 
 
+def test_a_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
+    (tmp_path / "log.sqlite").write_bytes(b"no database" * 1_000)
+    for _ in range(2):
+        with pytest.raises(sqlite3.DatabaseError):
+            Log.open(tmp_path, "node1")
+    # Since Python 3.13, a connection that nobody closed is an error here.
+    gc.collect()
+
+
 def test_there_is_nothing_to_read_where_no_log_was_created(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.Error):
         LogReader.open(tmp_path)
@@ -145,6 +166,35 @@ def test_a_full_disk_refuses_an_append_as_a_whole_and_takes_the_next_when_there_
 
     with closing(Log.open(tmp_path, "node1")) as log:
         assert log.end == large.end
+
+
+def test_a_log_is_not_adopted_when_there_is_no_room_for_its_first_records(tmp_path: Path) -> None:
+    (large,) = make_batches("x" * 1_000_000)
+    with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader.open(tmp_path)) as reader:
+        log._connection.execute("PRAGMA max_page_count = 100")
+        with pytest.raises(DiskFullError):
+            log.append([large], adopt=LOG_ID)
+        assert (log.log_id, log.epoch, log.end) == (None, 0, START)
+        assert reader.identity() == Identity("node1", log.disk_id, None, 0)
+
+        log.append(BATCHES, adopt=LOG_ID)
+        assert reader.identity() == Identity("node1", log.disk_id, LOG_ID, 1)
+
+
+def test_another_log_is_not_adopted(log: Log) -> None:
+    for batches in ([], make_batches("x", log_id=OTHER_LOG_ID)):
+        with pytest.raises(AssertionError):
+            log.append(batches, adopt=OTHER_LOG_ID)
+    assert (log.log_id, log.end) == (LOG_ID, START)
+
+
+def test_the_next_reign_begins_above_a_raised_epoch(tmp_path: Path) -> None:
+    with closing(new_log(tmp_path, *BATCHES)) as log:
+        log.raise_epoch(7)
+        log.raise_epoch(3)
+        assert log.epoch == 7
+    with closing(Log.open(tmp_path, "node1")) as log:
+        assert log.begin_reign() == 8
 
 
 def test_a_reader_sees_whole_commits_only_and_never_waits_for_them(log: Log, reader: LogReader) -> None:

@@ -11,7 +11,7 @@ import replicated_log.log
 from replicated_log.batch import MAX_BATCH_BYTES, Batch, Position
 from replicated_log.log import Log
 from replicated_log.log_reader import CorruptLogError, LogReader
-from tests.unit.builders import LOG_ID, make_batch, make_batches
+from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batch, make_batches
 
 TEXTS = ["the first text", ["the second text", "the third text"], "the fourth text", "the fifth text"]
 BATCHES = make_batches(*TEXTS)
@@ -66,6 +66,8 @@ def test_damage_before_the_tail_that_is_checked_at_open_is_found_when_it_is_read
         with pytest.raises(CorruptLogError, match="at offset 0:"):
             reader.read(0, MAX_BATCH_BYTES)
         assert reader.read(1, MAX_BATCH_BYTES) == BATCHES[1:]
+        with pytest.raises(CorruptLogError, match="at offset 0:"):
+            reader.verified_end()
 
 
 def remove_a_row(directory: Path) -> None:
@@ -92,6 +94,10 @@ def put_another_text(directory: Path) -> None:
     store(directory, make_batch("another text", previous=BATCHES[1].end))
 
 
+def remove_the_first_row(directory: Path) -> None:
+    change(directory, "DELETE FROM batches WHERE first_offset = 0")
+
+
 def put_another_past(directory: Path) -> None:
     store(directory, make_batch("the fourth text", previous=Position(3, b"\1" * 16)))
 
@@ -108,6 +114,7 @@ def store(directory: Path, batch: Batch) -> None:
 @pytest.mark.parametrize(
     ("damage", "found_at"),
     [
+        (remove_the_first_row, 0),
         (remove_a_row, 3),
         (move_a_row, 3),
         (change_a_count, 3),
@@ -127,9 +134,53 @@ def test_a_log_that_is_not_one_chain_from_the_start_is_refused_at_open(
     assert refused.value.offset == found_at
 
 
+def test_a_batch_in_the_place_of_another_is_not_served(directory: Path) -> None:
+    change(directory, "UPDATE batches SET data = ? WHERE first_offset = 0", BATCHES[3].data)
+    with closing(LogReader.open(directory)) as reader, pytest.raises(CorruptLogError):
+        reader.read(0, 1)
+
+
 def test_a_reader_does_not_jump_over_missing_records(directory: Path) -> None:
     remove_a_row(directory)
     with closing(LogReader.open(directory)) as reader:
         for from_offset in range(3):
             with pytest.raises(CorruptLogError, match="at offset 3: records are missing"):
                 reader.read(from_offset, MAX_BATCH_BYTES)
+
+
+def test_a_reader_does_not_take_missing_records_for_the_end(directory: Path) -> None:
+    remove_a_row(directory)
+    with closing(LogReader.open(directory)) as reader, pytest.raises(CorruptLogError, match="at offset 3: records are"):
+        reader.read(3, MAX_BATCH_BYTES)
+
+
+def test_a_reader_does_not_take_a_missing_first_batch_for_an_empty_log(directory: Path) -> None:
+    remove_the_first_row(directory)
+    with closing(LogReader.open(directory)) as reader, pytest.raises(CorruptLogError, match="at offset 0: records are"):
+        reader.read(0, MAX_BATCH_BYTES)
+
+
+@pytest.mark.parametrize("damage", [change_a_chain, change_a_count, empty_a_row, put_two_in_a_row])
+def test_a_damaged_chain_is_not_told(directory: Path, damage: Callable[[Path], None]) -> None:
+    damage(directory)
+    with closing(LogReader.open(directory)) as reader, pytest.raises(CorruptLogError, match="at offset 3:"):
+        reader.chain_at(4)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE meta SET value = '{OTHER_LOG_ID}' WHERE key = 'log_id'",
+        "UPDATE meta SET value = 5 WHERE key = 'log_id'",
+        "DELETE FROM meta WHERE key = 'log_id'",
+        "UPDATE meta SET value = 0 WHERE key = 'epoch'",
+        "UPDATE meta SET value = 'one' WHERE key = 'epoch'",
+        "DELETE FROM meta WHERE key = 'epoch'",
+        "UPDATE meta SET value = NULL WHERE key = 'disk_id'",
+        "DELETE FROM meta WHERE key = 'disk_id'",
+    ],
+)
+def test_an_identity_that_is_not_that_of_the_batches_is_refused_at_open(directory: Path, statement: str) -> None:
+    change(directory, statement)
+    with pytest.raises(CorruptLogError, match="at offset 0:"):
+        Log.open(directory, "node1")

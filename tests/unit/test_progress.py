@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from replicated_log.batch import START, Position
-from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack
+from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack, ReignId
 from replicated_log.progress import Health, Progress
 from tests.unit.builders import LOG_ID, OTHER_LOG_ID, REIGN, make_ack, make_batches, make_reign
 
@@ -38,6 +38,8 @@ ACKS = st.builds(
     node=st.sampled_from([*NODES, "stranger"]),
     disk_id=st.sampled_from(["disk-1", "disk-2", "disk-3"]),
     log_id=st.sampled_from([LOG_ID, LOG_ID, LOG_ID, OTHER_LOG_ID, None]),
+    epoch=st.integers(0, 2),
+    beat=st.integers(0, 6),
     reign=st.sampled_from([REIGN, REIGN, REIGN, make_reign(0), make_reign(1, "rival"), make_reign(2), None]),
     acked=st.builds(at, st.integers(0, END.offset + 1)),
     state=st.sampled_from([FOLLOWING, FOLLOWING, JOINING, DIVERGED]),
@@ -65,23 +67,22 @@ class AgainstAllAcksEverReceived(RuleBasedStateMachine):
         self.received.append((ack, ENDS[self.batches].offset))
         receive(self.progress, ack)
 
-    def held_on_the_newest_disk(self, node: str) -> int:
-        disks: list[str] = []
-        held = 0
-        for ack, master_end in self.received:
-            if ack.node != node or ack.disk_id in disks[:-1]:
-                continue
-            if ack.disk_id not in disks:
-                disks.append(ack.disk_id)
-                held = 0
-            sound = ack.log_id == LOG_ID and ack.reign == REIGN and ack.state != DIVERGED
-            if sound and ack.acked in ENDS and ack.acked.offset <= master_end:
-                held = max(held, ack.acked.offset)
-        return held
+    def held_on_the_living_disk(self, node: str) -> int:
+        """The most that was acked of the disk that was first to hear the newest beat, since it is that one."""
+        acks = [(ack, master_end) for ack, master_end in self.received if ack.node == node and ack.reign == REIGN]
+        held = [0]
+        for known in range(len(acks), 0, -1):
+            if living_disk(acks[:known]) != living_disk(acks):
+                break
+            ack, master_end = acks[known - 1]
+            sound = ack.log_id == LOG_ID and ack.state != DIVERGED and ack.acked in ENDS
+            if sound and ack.disk_id == living_disk(acks) and ack.acked.offset <= master_end:
+                held.append(ack.acked.offset)
+        return max(held)
 
     @invariant()
     def counts_are_equal(self) -> None:
-        held = [self.held_on_the_newest_disk(node) for node in NODES]
+        held = [self.held_on_the_living_disk(node) for node in NODES]
         assert ends(self.progress) == held
         for w in range(1, 5):
             held_by_w = max(
@@ -89,6 +90,10 @@ class AgainstAllAcksEverReceived(RuleBasedStateMachine):
             )
             assert self.progress.held_by(w) == held_by_w
         assert self.progress.committed_end == self.progress.held_by(3)
+
+
+def living_disk(acks: Sequence[tuple[Ack, int]]) -> str:
+    return max(acks, key=lambda received: received[0].beat)[0].disk_id
 
 
 def copies(end: int, held: Sequence[int]) -> int:
@@ -173,8 +178,36 @@ def test_an_ack_that_the_log_itself_belies_does_not_count_and_shows_divergence(c
 def test_a_chain_that_was_asked_for_an_ack_of_a_retired_disk_counts_nothing() -> None:
     progress = Progress(REIGN, ["node1"], END)
     progress.ack(make_ack(ENDS[2], disk_id="old"), 0.0)
-    progress.ack(make_ack(START, disk_id="new"), 0.0)
+    progress.ack(make_ack(START, disk_id="new", beat=2), 0.0)
     progress.chain_read(ENDS[2].offset, ENDS[2].chain, 0.0)
+    assert ends(progress) == [0]
+
+
+def test_an_empty_chain_does_not_count_where_no_batch_ends() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(Position(ENDS[1].offset + 1, b"")))
+    assert ends(progress) == [0]
+
+
+def test_acks_that_keep_coming_do_not_keep_each_other_from_counting() -> None:
+    log = make_batches(*"abcdef")
+    progress = Progress(REIGN, ["node1"], log[-1].end)
+    reading = None
+    for batch in log[:4]:
+        asked = progress.ack(make_ack(batch.end), 0.0)
+        if reading is not None:
+            progress.chain_read(reading, log[reading - 1].chain, 0.0)
+        reading = asked
+    assert ends(progress) == [3]
+
+
+def test_a_chain_that_may_never_be_read_is_asked_for_again_after_the_connection_was_lost() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    for _ in range(2):
+        assert progress.ack(make_ack(ENDS[1]), 0.0) == ENDS[1].offset
+        assert progress.ack(make_ack(ENDS[2]), 0.0) is None
+        progress.connection_lost()
+    progress.chain_read(ENDS[1].offset, ENDS[1].chain, 0.0)
     assert ends(progress) == [0]
 
 
@@ -187,11 +220,39 @@ def test_recent_chains_need_no_reading_and_all_others_do() -> None:
     assert ends(progress) == [4_001]
 
 
-def test_a_new_disk_starts_at_nothing_and_the_old_one_is_never_heard_again() -> None:
+def test_a_new_disk_starts_at_nothing_and_what_is_on_its_way_of_the_old_one_is_not_heard() -> None:
     progress = Progress(REIGN, ["node1"], END)
-    receive(progress, make_ack(END, disk_id="old"))
-    receive(progress, make_ack(ENDS[1], disk_id="new"), now=1.0)
+    receive(progress, make_ack(END, disk_id="old", beat=1))
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=3), now=1.0)
     assert ends(progress) == [ENDS[1].offset]
-    receive(progress, make_ack(END, disk_id="old"), now=2.0)
+    for beat in (1, 2, 3):
+        receive(progress, make_ack(END, disk_id="old", beat=beat), now=2.0)
     assert ends(progress) == [ENDS[1].offset]
     assert progress.secondaries["node1"].last_seen == 1.0
+
+
+def test_a_new_disk_takes_the_place_of_the_old_one_only_when_it_has_heard_a_newer_beat() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(END, disk_id="old", beat=5))
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=5))
+    assert ends(progress) == [END.offset]
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=6))
+    assert ends(progress) == [ENDS[1].offset]
+
+
+def test_a_disk_that_comes_back_counts_again_from_the_next_beat_on() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(END, disk_id="right", beat=1))
+    receive(progress, make_ack(START, disk_id="wrong", beat=2))
+    receive(progress, make_ack(END, disk_id="right", beat=3))
+    assert ends(progress) == [END.offset]
+
+
+@pytest.mark.parametrize("reign", [None, make_reign(0), make_reign(2)], ids=["none", "older", "newer"])
+def test_a_disk_that_follows_another_reign_does_not_retire_the_one_that_follows_this(reign: ReignId | None) -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    receive(progress, make_ack(END, disk_id="right", beat=1))
+    receive(progress, make_ack(START, disk_id="other", reign=reign, beat=9))
+    assert ends(progress) == [END.offset]
+    receive(progress, make_ack(ENDS[1], disk_id="other", beat=1))
+    assert ends(progress) == [END.offset]

@@ -3,9 +3,10 @@ from collections.abc import Iterable
 import pytest
 
 from replicated_log.batch import HEADER_BYTES, LENGTH_BYTES, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, START, Batch, Position
-from replicated_log.delivery import LiveBatches
+from replicated_log.delivery import JOINING, LiveBatches
 from replicated_log.progress import UNHEALTHY_AFTER_S
 from replicated_log.reign import (
+    HEARING_S,
     MAX_COMMIT_BATCHES,
     AnswerFetch,
     Appended,
@@ -181,6 +182,17 @@ def test_an_old_chain_is_read_before_its_ack_reaches_anything() -> None:
     assert reign.decisions() == [Reached("ticket")]
 
 
+def test_a_chain_that_was_not_read_when_the_connection_was_lost_is_asked_for_again() -> None:
+    log = make_batches("a", "b")
+    reign = new_reign("node1", end=log[1].end)
+    for _ in range(2):
+        reign.receive(make_ack(log[0].end), 0.0)
+        assert reign.decisions() == [ReadChain(1)]
+        reign.receive(make_ack(log[0].end), 0.0)
+        assert reign.decisions() == []
+        reign.connection_lost()
+
+
 def test_waiting_for_what_is_held_already_ends_at_once() -> None:
     (batch,) = make_batches("a")
     reign = new_reign("node1", end=batch.end)
@@ -202,6 +214,21 @@ def test_a_forgotten_ticket_is_never_reached_and_what_it_appended_is_published()
     assert only(decisions, Reached) == []
 
 
+def test_a_ticket_forgotten_before_its_commit_is_never_heard_of_and_what_it_appended_is_published() -> None:
+    reign = new_reign("node1")
+    append(reign, "a", "b", w=2)
+    reign.forget("a")
+    (due,) = only(reign.decisions(), Commit)
+    reign.forget("b")
+    reign.committed()
+    decisions = reign.decisions()
+    assert texts(published(decisions)) == [["a", "b"]]
+    assert only(decisions, Appended) == []
+    assert reign.waiting == 0
+    reign.receive(make_ack(due.batches[0].end), 0.0)
+    assert reign.decisions() == []
+
+
 def test_a_refused_commit_appends_nothing_and_the_next_takes_its_offsets() -> None:
     reign = new_reign()
     append(reign, "a", "b")
@@ -209,7 +236,7 @@ def test_a_refused_commit_appends_nothing_and_the_next_takes_its_offsets() -> No
     append(reign, "c")
     reign.commit_refused()
     (retry,) = only(decisions := reign.decisions(), Commit)
-    assert decisions[:2] == [NotAppended("a"), NotAppended("b")]
+    assert decisions[:2] == [NotAppended("a", None), NotAppended("b", None)]
     assert texts(retry.batches) == [["c"]]
     reign.committed()
     decisions = reign.decisions()
@@ -228,6 +255,53 @@ def test_a_master_whose_secondary_holds_more_refuses_to_append_until_that_is_set
 
     reign.receive(make_ack(START, disk_id="new"), 0.0)
     assert texts(append_and_commit(reign, "c")) == [["c"]]
+
+
+def test_what_waits_when_a_conflict_shows_is_not_appended_and_what_is_being_committed_is() -> None:
+    reign = new_reign("node1")
+    append(reign, "a")
+    assert only(reign.decisions(), Commit)
+    append(reign, "b", "c")
+    reign.receive(make_ack(make_batches(*"xyz")[-1].end, reign=None), 0.0)
+    conflict = reign.progress.conflict
+    assert conflict is not None
+    assert reign.decisions() == [NotAppended("b", conflict), NotAppended("c", conflict)]
+
+    reign.committed()
+    decisions = reign.decisions()
+    assert only(decisions, Appended) == [Appended("a", 0)]
+    assert only(decisions, Commit) == []
+    assert reign.waiting == 0
+
+
+def test_a_reign_that_begins_with_records_commits_nothing_until_it_has_heard_every_configured_secondary() -> None:
+    (old,) = make_batches("a")
+    reign = new_reign("node1", "node2", end=old.end)
+    append(reign, "b")
+    reign.receive(make_ack(START, node="node1"), 0.0)
+    reign.receive(make_ack(START, node="observer"), 0.0)
+    reign.receive(make_fetch(0, node="node2"), 0.0)
+    assert only(reign.decisions(), Commit) == []
+    reign.receive(make_ack(START, node="node2", log_id=None, reign=None, state=JOINING), 0.0)
+    assert texts(commit(reign)) == [["b"]]
+
+
+def test_a_reign_does_not_wait_for_ever_to_hear_its_secondaries() -> None:
+    (old,) = make_batches("a")
+    reign = new_reign("node1", end=old.end)
+    append(reign, "b")
+    for now, commits in ((100.0, 0), (100.0 + HEARING_S - 0.125, 0), (100.0 + HEARING_S, 1)):
+        reign.tick(now)
+        assert len(only(reign.decisions(), Commit)) == commits
+
+
+def test_what_waits_to_hear_the_secondaries_is_refused_when_one_holds_more() -> None:
+    log = make_batches("a", "b")
+    reign = new_reign("node1", "node2", end=log[0].end)
+    append(reign, "c")
+    assert reign.decisions() == []
+    reign.receive(make_ack(log[1].end), 0.0)
+    assert reign.decisions() == [NotAppended("c", reign.progress.conflict)]
 
 
 def test_where_a_quorum_is_required_appends_are_refused_while_fewer_nodes_are_alive() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from itertools import count
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -17,9 +18,12 @@ def new_reign(*secondaries: str) -> Reign[int]:
     return Reign[int](REIGN, secondaries, START)
 
 
+TICKETS = count()
+
+
 def append_and_commit(reign: Reign[int], size: int = 1) -> list[LiveBatches | Beat]:
     """Do all that one append of one message asks for, and return what is published."""
-    reign.append(0, [b"x" * size], w=1, time_ms=0, now=0.0)
+    reign.append(next(TICKETS), [b"x" * size], w=1, time_ms=0, now=0.0)
     decisions = reign.decisions()
     reign.committed()
     return published([*decisions, *reign.decisions()])
@@ -42,7 +46,7 @@ def test_a_bounded_window_of_deliveries_is_unconfirmed_and_what_waits_goes_in_on
     for _ in range(3):
         assert append_and_commit(reign) == []
     reign.tick(0.0)
-    assert published(reign.decisions()) == [Beat(REIGN, MAX_UNCONFIRMED, MAX_UNCONFIRMED + 3, "acks")]
+    assert published(reign.decisions()) == [Beat(REIGN, 1, MAX_UNCONFIRMED, MAX_UNCONFIRMED + 3, "acks")]
 
     reign.confirmed()
     assert offsets(published(reign.decisions())) == [[16, 17, 18]]
@@ -73,7 +77,7 @@ def test_when_too_much_waits_publishing_goes_on_at_the_end_and_a_beat_says_what_
     assert reign.decisions() == []
 
     reign.tick(0.0)
-    assert published(reign.decisions()) == [Beat(REIGN, 21, 21, "acks")]
+    assert published(reign.decisions()) == [Beat(REIGN, 1, 21, 21, "acks")]
     assert offsets(append_and_commit(reign)) == [[21]]
 
 
@@ -85,7 +89,7 @@ def test_without_a_connection_nothing_is_published_and_later_only_what_is_new() 
 
     reign.connected("acks")
     reign.tick(0.0)
-    assert published(reign.decisions()) == [Beat(REIGN, 1, 1, "acks")]
+    assert published(reign.decisions()) == [Beat(REIGN, 1, 1, 1, "acks")]
     assert offsets(append_and_commit(reign)) == [[1]]
 
 
@@ -105,6 +109,16 @@ def test_after_a_reconnection_the_window_is_free_and_nothing_is_published_twice(
     assert append_and_commit(reign) == []
 
 
+def test_a_confirm_of_a_former_connection_must_not_be_told() -> None:
+    reign = new_reign()
+    reign.connected("acks")
+    append_and_commit(reign)
+    reign.connection_lost()
+    reign.connected("other acks")
+    with pytest.raises(AssertionError):
+        reign.confirmed()
+
+
 def test_a_beat_goes_out_at_once_and_then_each_second() -> None:
     reign = new_reign()
     reign.connected("acks")
@@ -122,18 +136,41 @@ def test_a_beat_goes_out_at_once_and_then_each_second() -> None:
     assert only(published(reign.decisions()), Beat)
 
 
+def test_beats_are_numbered_through_all_connections_of_a_reign() -> None:
+    reign = new_reign()
+    numbers: list[int] = []
+    for second in range(6):
+        if second % 2 == 0:
+            reign.connection_lost()
+            reign.connected("acks")
+        reign.tick(float(second))
+        numbers.extend(beat.number for beat in only(published(reign.decisions()), Beat))
+    assert numbers == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_on_disk_is_published_before_the_next_commit_begins() -> None:
+    reign = new_reign()
+    reign.connected("acks")
+    reign.append(next(TICKETS), [b"x"], w=1, time_ms=0, now=0.0)
+    reign.decisions()
+    reign.append(next(TICKETS), [b"y"], w=1, time_ms=0, now=0.0)
+    reign.committed()
+    kinds = [type(decision) for decision in reign.decisions()]
+    assert kinds.index(Publish) < kinds.index(Commit)
+
+
 def test_a_beat_says_how_far_a_majority_holds_and_comes_after_the_batches_it_speaks_of() -> None:
     reign = new_reign("node1", "node2")
     reign.connected("acks")
     append_and_commit(reign)
     reign.receive(make_ack(reign.progress.end), 0.0)
-    reign.append(1, [b"x"], w=1, time_ms=0, now=0.0)
+    reign.append(next(TICKETS), [b"x"], w=1, time_ms=0, now=0.0)
     reign.decisions()
     reign.committed()
     reign.tick(0.0)
     live, beat = published(reign.decisions())
     assert offsets([live]) == [[1]]
-    assert beat == Beat(REIGN, end_offset=2, committed_end=1, reply_to="acks")
+    assert beat == Beat(REIGN, number=1, end_offset=2, committed_end=1, reply_to="acks")
 
 
 class WhateverHappens(RuleBasedStateMachine):

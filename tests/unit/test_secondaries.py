@@ -3,7 +3,7 @@
 import pytest
 
 from replicated_log.batch import START, Position
-from replicated_log.delivery import DIVERGED, ReignId
+from replicated_log.delivery import DIVERGED, JOINING, ReignId
 from replicated_log.progress import MAX_OBSERVERS, SUSPECTED_AFTER_S, UNHEALTHY_AFTER_S, Health, Progress
 from tests.unit.builders import OTHER_LOG_ID, REIGN, make_ack, make_batches, make_fetch, make_reign
 
@@ -26,7 +26,7 @@ def test_a_secondary_that_holds_more_is_a_conflict_until_it_does_not() -> None:
     assert f"node2 holds {END.offset} records" in progress.conflict
     progress.ack(make_ack(ENDS[1]), now=0.0)
     assert progress.conflict is not None
-    progress.ack(make_ack(START, node="node2", disk_id="wiped"), now=0.0)
+    progress.ack(make_ack(START, node="node2", disk_id="wiped", log_id=None, state=JOINING), now=0.0)
     assert progress.conflict is None
 
 
@@ -37,23 +37,45 @@ def test_a_secondary_that_holds_more_of_another_log_is_a_conflict() -> None:
     assert OTHER_LOG_ID in progress.conflict
 
 
+def test_any_records_of_another_log_are_a_conflict_where_the_masters_log_was_new_when_it_began() -> None:
+    progress = new_progress("node1")
+    for held, is_conflict in ((START, False), (ENDS[1], True)):
+        progress.ack(make_ack(held, log_id=OTHER_LOG_ID, reign=None), now=0.0)
+        assert ("this log is new" in str(progress.conflict)) is is_conflict
+
+
+def test_a_secondary_that_holds_less_of_another_log_than_an_old_master_has_diverged() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    progress.ack(make_ack(ENDS[1], log_id=OTHER_LOG_ID, reign=None), now=0.0)
+    assert progress.conflict is None
+    assert progress.secondaries["node1"].health(0.0) is Health.DIVERGED
+
+
 @pytest.mark.parametrize(
-    ("followed", "is_conflict"),
+    ("followed", "epoch", "is_conflict"),
     [
-        (None, False),
-        (REIGN, False),
-        (make_reign(0), False),
-        (make_reign(1, "rival"), True),
-        (make_reign(2), True),
-        (make_reign(2, log_id=OTHER_LOG_ID), False),
+        (None, 0, False),
+        (None, 1, False),
+        (None, 2, True),
+        (REIGN, 1, False),
+        (make_reign(0), 0, False),
+        (make_reign(1, "rival"), 1, True),
+        (make_reign(2), 2, True),
     ],
 )
-def test_a_secondary_that_follows_another_master_that_is_not_older_is_a_conflict(
-    followed: ReignId | None, is_conflict: bool
+def test_a_secondary_that_knows_another_master_that_is_not_older_is_a_conflict(
+    followed: ReignId | None, epoch: int, is_conflict: bool
 ) -> None:
     progress = new_progress("node1")
-    progress.ack(make_ack(ENDS[1], reign=followed), now=0.0)
+    progress.ack(make_ack(ENDS[1], reign=followed, epoch=epoch), now=0.0)
     assert (progress.conflict is not None) is is_conflict
+
+
+def test_a_node_without_a_log_is_no_conflict_whomever_it_follows() -> None:
+    progress = new_progress("node1")
+    for reign in (make_reign(2, log_id=OTHER_LOG_ID), make_reign(2), make_reign(1, "rival")):
+        progress.ack(make_ack(START, log_id=None, reign=reign, state=JOINING), now=0.0)
+        assert progress.conflict is None
 
 
 def test_what_a_stranger_holds_is_no_conflict() -> None:
@@ -100,6 +122,18 @@ def test_a_diverged_node_is_shown_as_such_until_it_acks_this_log_again() -> None
     assert node.acked_end == ENDS[1].offset
     progress.ack(make_ack(ENDS[2]), now=0.0)
     assert node.health(0.0) is Health.HEALTHY
+
+
+def test_a_new_disk_begins_with_a_clean_record() -> None:
+    progress = new_progress("node1")
+    progress.ack(make_ack(END), now=1.0)
+    progress.ack(make_ack(END, state=DIVERGED), now=2.0)
+    progress.ack(make_ack(START, disk_id="new", log_id=None, beat=2, state=JOINING), now=3.0)
+    node = progress.secondaries["node1"]
+    assert node.health(3.0) is Health.HEALTHY
+    assert node.acked_at(0) is None
+    progress.ack(make_ack(ENDS[1], disk_id="new", beat=2), now=4.0)
+    assert [node.acked_at(0), node.acked_at(1)] == [4.0, None]
 
 
 def test_a_fetch_is_a_sign_of_life_and_never_an_ack() -> None:

@@ -49,6 +49,18 @@ def test_a_megabyte_of_digits_is_answered_at_once() -> None:
         resolve("9" * 1_000_000, 3)
 
 
+@pytest.mark.parametrize("asked", [10**5_000, -(10**5_000)], ids=["huge", "far below zero"])
+def test_a_number_of_any_length_is_refused_properly(asked: int) -> None:
+    with pytest.raises(InvalidWriteConcernError, match="w must be 1 to 3"):
+        resolve(asked, 3)
+    assert clamp(asked, 3) == (3 if asked > 0 else 1)
+
+
+def test_leading_zeros_mean_nothing() -> None:
+    assert resolve("0" * 1_000 + "2", 3) == clamp("0" * 1_000 + "2", 3) == 2
+    assert clamp("-" + "0" * 1_000 + "2", 3) == clamp("0" * 1_000, 3) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "w", "message"),
     [
