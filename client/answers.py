@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ack:
-    """`node` held the record on disk `ms` milliseconds after the append was asked for."""
+    """`node` held the record on disk `ms` milliseconds after the append was asked for; None: too long ago to tell."""
 
     node: str
-    ms: float
+    ms: float | None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def inert(text: str) -> str:
 
 
 def appended_line(appended: Appended) -> Text:
-    held = ", ".join(f"{inert(ack.node)} ({ack.ms:.1f} ms)" for ack in appended.acks)
+    held = ", ".join(inert(ack.node) + (f" ({ack.ms:.1f} ms)" if ack.ms is not None else "") for ack in appended.acks)
     return Text.assemble(
         ("Appended", "green"), " at offset ", (str(appended.offset), "bold"), f", w={appended.w}, held by {held}."
     )

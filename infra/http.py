@@ -1,5 +1,6 @@
 """What every HTTP facade here shares: reading requests, answering, and errors as RFC 9457 problem details."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -10,6 +11,7 @@ from aiohttp import web
 
 MAX_BODY_BYTES: Final = 8 << 20
 """A message of 1 MiB may take six times that in JSON."""
+BODY_TIMEOUT_S: Final = 10.0
 SHUTDOWN_GRACE_S: Final = 5.0
 """How long requests under way may take to end once the process is told to stop."""
 
@@ -67,6 +69,8 @@ async def answer_problems(
         return problem.response()
     except web.HTTPRequestEntityTooLarge:
         return HttpProblem(413, "body-too-large", f"the body is larger than {MAX_BODY_BYTES} bytes").response()
+    except web.RequestPayloadError as error:
+        return HttpProblem(400, "broken-body", f"the body can't be read: {str(error)[:200]}").response()
     except web.HTTPException as error:
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         code = error.reason.lower().replace(" ", "-")
@@ -74,7 +78,7 @@ async def answer_problems(
         detail = f"{request.method} {request.path[:100]}: {error.reason}"
         return HttpProblem(error.status, code, detail, appended=appended, headers=headers).response()
     except Exception:
-        logger.exception("%s %s failed", request.method, request.path)
+        logger.exception("%s %r failed", request.method, request.path)
         appended = "unknown" if writes else None
         return HttpProblem(
             500, "internal-error", "a fault in this node; its log says more", appended=appended
@@ -104,7 +108,7 @@ def json_response(body: object, *, status: int = 200, headers: Mapping[str, str]
 
 def accepts_json(request: web.Request) -> bool:
     """True when the client asks for JSON by name."""
-    return "application/json" in request.headers.get("Accept", "")
+    return "application/json" in request.headers.get("Accept", "").lower()
 
 
 async def read_text(request: web.Request) -> str:
@@ -112,7 +116,14 @@ async def read_text(request: web.Request) -> str:
     charset = (request.charset or "utf-8").lower()
     if charset not in {"utf-8", "utf8", "us-ascii"}:
         raise HttpProblem(415, "unsupported-charset", f"the body must be UTF-8, not {charset[:40]!r}")
-    body = await request.read()
+    if request.headers.get("Content-Encoding", "identity").lower() not in {"identity", "gzip", "deflate"}:
+        raise HttpProblem(415, "unsupported-encoding", "send the body as it is, or gzip or deflate")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+    except TimeoutError as error:
+        detail = f"the body was not there after {BODY_TIMEOUT_S:g} s"
+        raise HttpProblem(408, "slow-body", detail) from error
     try:
         return body.decode()
     except UnicodeDecodeError as error:
@@ -136,7 +147,7 @@ def query_number(request: web.Request, name: str, default: int, *, least: int, m
     text = request.query.get(name)
     if text is None:
         return default
-    number = int(text) if text.removeprefix("-").isdecimal() and len(text) <= 20 else None
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 20 else None
     if number is None or not least <= number <= most:
         detail = f"{name} must be a whole number from {least} to {most}, not {text[:40]!r}"
         raise HttpProblem(400, f"invalid-{name}", detail, appended=None)

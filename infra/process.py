@@ -17,9 +17,7 @@ from replicated_log.log_reader import CorruptLogError
 logger = logging.getLogger(__name__)
 
 
-def run_process(
-    run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_level: str, if_corrupt: str
-) -> int:
+def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_level: str, if_corrupt: str) -> int:
     """Run a node until SIGTERM or SIGINT sets the event it is given. Returns the process's exit code.
 
     ``if_corrupt`` tells an operator how this node gets a sound log again.

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, DeliveryError
-from aiormq.exceptions import ChannelAccessRefused, ChannelInvalidStateError, ChannelLockedResource
+from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError
+from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from pamqp.common import FieldTable
 from yarl import URL
 
@@ -35,10 +36,6 @@ RETRY_S: Final = (0.1, 0.2, 0.5, 1.0)
 """Pauses before the next attempt; the last one repeats."""
 
 logger = logging.getLogger(__name__)
-
-
-_TROUBLE: Final = (AMQPError, ChannelInvalidStateError, OSError, EOFError, StopAsyncIteration, TimeoutError)
-"""What aio-pika and aiormq raise when a connection or channel is no more; the last but one, while connecting."""
 
 
 class BrokerLostError(Exception):
@@ -64,12 +61,13 @@ class Received:
 
 
 class Session:
-    """A node's two connections, both up until :meth:`lost` returns."""
+    """A node's two connections, both up until :meth:`lost` raises."""
 
     def __init__(self, publishing: AbstractConnection, consuming: AbstractConnection) -> None:
         self._publishing = publishing
         self._consuming = consuming
         self._over = asyncio.get_running_loop().create_future()
+        self._carries = asyncio.Event()
         self._exchanges: dict[str, AbstractExchange] = {}
         for connection in (publishing, consuming):
             connection.close_callbacks.add(self._on_close)
@@ -81,8 +79,12 @@ class Session:
             self._direct = await self._channel(self._publishing, confirms=False)
             await self._open_inbound()
 
+    async def carries(self) -> None:
+        """Wait until something was delivered, or published and confirmed: only then is the session of use."""
+        await self._carries.wait()
+
     async def lost(self) -> None:
-        """Wait for the end of the session, and raise BrokerLostError."""
+        """Wait for the end of the session, and raise BrokerLostError, or what a receiver has raised."""
         await asyncio.shield(self._over)
         raise BrokerLostError(self._over.result())
 
@@ -131,29 +133,34 @@ class Session:
     async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
         """Hand every delivery of ``queue`` to ``receive``, in order. ``settled``: they need not be settled."""
 
-        async def on_message(message: AbstractIncomingMessage) -> None:
-            receive(Received(message))
+        async def on_delivery(message: AbstractIncomingMessage) -> None:
+            self._carries.set()
+            try:
+                receive(Received(message))
+            except Exception as error:  # noqa: BLE001 - aiormq would only log it, and deliver on
+                self._fail(error)
 
         with _broker_trouble():
             consumed = await self._inbound.get_queue(queue, ensure=False)
-            await consumed.consume(on_message, no_ack=settled, exclusive=True)
+            await consumed.consume(on_delivery, no_ack=settled, exclusive=True)
 
     async def publish(self, exchange: str, envelope: Envelope) -> bool:
         """Publish, and wait for the broker's confirm; False when the broker refuses. Calls keep their order."""
         with _broker_trouble():
             try:
-                async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                    await self._exchanges[exchange].publish(_message(envelope), routing_key="", mandatory=False)
+                async with _at_most(PUBLISH_TIMEOUT_S):
+                    await self._exchanges[exchange].publish(_amqp_message(envelope), routing_key="", mandatory=False)
             except DeliveryError as error:
                 logger.debug("the broker refused %s %s: %r", envelope.kind, envelope.message_id, error)
                 return False
+        self._carries.set()
         return True
 
     async def send(self, queue: str, envelope: Envelope) -> None:
         """Send to one queue, unconfirmed; if there is no such queue any more, the delivery vanishes."""
         with _broker_trouble():
-            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await self._direct.default_exchange.publish(_message(envelope), routing_key=queue, mandatory=False)
+            async with _at_most(PUBLISH_TIMEOUT_S):
+                await self._direct.default_exchange.publish(_amqp_message(envelope), routing_key=queue, mandatory=False)
 
     async def _open_inbound(self) -> None:
         self._inbound = await self._channel(self._consuming, confirms=False)
@@ -180,6 +187,10 @@ class Session:
     def _on_cancel(self, _: object) -> None:
         self._end("the broker has cancelled a consumer")
 
+    def _fail(self, error: Exception) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+
     def _end(self, reason: str) -> None:
         if not self._over.done():
             self._over.set_result(reason)
@@ -193,55 +204,88 @@ async def keep_session(
 ) -> None:
     """Keep a session with the broker for ever: connect, ``set_up``, ``work`` until the session is lost, start again.
 
-    The first failure of a row is logged, and the return; what lies between is not worth a line a second.
+    The first failure of a row is logged, and the first session after it that is of use; what lies between is not worth
+    a line each time.
     """
     failures = 0
+
+    async def end_row(session: Session) -> None:
+        nonlocal failures
+        await session.carries()
+        logger.info("connected to the broker at %s", _shown(url))
+        failures = 0
+
     while True:
         try:
             async with _session(url, node) as session:
-                async with asyncio.timeout(SETUP_TIMEOUT_S):
+                async with _at_most(SETUP_TIMEOUT_S):
                     await session.open()
                     await set_up(session)
                     session.watch_channels()
-                logger.info("connected to the broker at %s", _shown(url))
-                failures = 0
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(session.lost())
+                    tasks.create_task(end_row(session))
                     tasks.create_task(work(session))
-        except* (BrokerLostError, TimeoutError) as group:
+        except* BrokerLostError as group:
             failures += 1
             level = logging.WARNING if failures == 1 else logging.DEBUG
-            reason = str(first_leaf(group)) or "it does not answer in time"
-            logger.log(level, "no session with the broker at %s, trying on: %s", _shown(url), reason)
+            logger.log(level, "no session with the broker at %s, trying on: %s", _shown(url), first_leaf(group))
         await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S)) - 1])
 
 
 @asynccontextmanager
 async def _session(url: str, node: str) -> AsyncIterator[Session]:
-    publishing = await _connect(url, f"{node} publishes")
-    try:
-        consuming = await _connect(url, f"{node} consumes")
-        try:
-            yield Session(publishing, consuming)
-        finally:
-            await _close(consuming)
-    finally:
-        await _close(publishing)
+    async with (
+        _connection(url, f"{node} publishes") as publishing,
+        _connection(url, f"{node} consumes") as consuming,
+    ):
+        yield Session(publishing, consuming)
 
 
-async def _connect(url: str, name: str) -> AbstractConnection:
+@asynccontextmanager
+async def _connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
+    """A connection, closed politely when left, and by force when that takes too long.
+
+    A close that is cancelled goes on waiting: the connection may have more to send than a broker that is blocked or
+    gone takes. So it is the stream below that ends it.
+    """
+    connection = aio_pika.Connection(URL(url).update_query(heartbeat=HEARTBEAT_S, name=name))
+    stream = connection.kwargs["transport_factory"] = _Stream()
     with _broker_trouble():
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await aio_pika.connect(URL(url).update_query(heartbeat=HEARTBEAT_S, name=name))
-
-
-async def _close(connection: AbstractConnection) -> None:
+        async with _at_most(CONNECT_TIMEOUT_S):
+            await connection.connect()
     try:
-        with _broker_trouble():
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+        yield connection
+    finally:
+        force = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, stream.abort)
+        try:
+            with _broker_trouble():
                 await connection.close()
-    except BrokerLostError as error:
-        logger.debug("closing a connection: %s", error)
+        except BrokerLostError as error:
+            logger.debug("closing a connection: %s", error)
+        finally:
+            force.cancel()
+
+
+class _Stream(TransportFactory):
+    """Makes the stream of one connection, as aiormq would, and keeps hold of it."""
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
+        reader, self._writer = await factory.create(url, **kwargs)
+        return reader, self._writer
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+
+@asynccontextmanager
+async def _at_most(timeout_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as error:
+        raise BrokerLostError("the broker does not answer in time") from error
 
 
 @contextmanager
@@ -252,7 +296,10 @@ def _broker_trouble() -> Iterator[None]:
     except (ChannelAccessRefused, ChannelLockedResource) as error:
         reason = f"another process runs under this node's name, or its dead connection lingers ({error})"
         raise BrokerLostError(reason) from error
-    except _TROUBLE as error:
+    except BrokerLostError:
+        raise
+    except Exception as error:
+        # To those whom a closing connection interrupts, aiormq raises what comes to hand, a bare Exception included.
         raise BrokerLostError(str(error) or repr(error)) from error
     except asyncio.CancelledError as error:
         # aiormq cancels what waits on a channel that closes; only a cancellation of ours may pass.
@@ -273,7 +320,7 @@ def _envelope(message: AbstractIncomingMessage) -> Envelope:
     )
 
 
-def _message(envelope: Envelope) -> aio_pika.Message:
+def _amqp_message(envelope: Envelope) -> aio_pika.Message:
     return aio_pika.Message(
         envelope.body,
         headers=dict(envelope.headers),

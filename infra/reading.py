@@ -1,21 +1,20 @@
 """What every node serves of its log: GET / (the seed's form), /messages, /batches and /status."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 
-from infra.http import accepts_json, json_response, query_number
+from infra.http import HttpProblem, accepts_json, json_response, query_number
 from infra.log_thread import LogThread
 from replicated_log.batch import Record
 from replicated_log.delivery import MAX_DELIVERY_BYTES
+from replicated_log.log_reader import CorruptLogError
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 MAX_OFFSET: Final = (1 << 63) - 1
-PAGE_CHARACTERS: Final = 4 << 20
-"""A page takes no further slice once it has this much."""
 
 LOG: Final = web.AppKey("log", LogThread)
 STATUS: Final[web.AppKey[Callable[[], dict[str, Any]]]] = web.AppKey("status")
@@ -27,6 +26,7 @@ def add_reading(app: web.Application, log: LogThread, status: Callable[[], dict[
     app[STATUS] = status
     app.router.add_get("/", list_all)
     app.router.add_get("/messages", list_messages)
+    app.router.add_get(r"/messages/{offset:[0-9]+}", give_message)
     app.router.add_get("/batches", give_batches)
     app.router.add_get("/status", show_status)
 
@@ -38,14 +38,27 @@ async def list_all(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     response.content_type = "application/json" if as_json else "text/plain"
     response.charset = "utf-8"
-    await response.prepare(request)
     opening, separator, closing = ('{"messages": [', ", ", "]}") if as_json else ("", ",\n", "")
-    text = opening
-    async for records in _slices(log, 0):
-        text += separator.join(json.dumps(record.message) if as_json else record.message for record in records)
-        await response.write(text.encode())
-        text = separator
-    await response.write((opening + closing if text == opening else closing).encode())
+
+    def shape(records: list[Record]) -> bytes:
+        return separator.join(json.dumps(record.message) if as_json else record.message for record in records).encode()
+
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    await response.write(opening.encode())
+    at, stop = 0, log.log.end.offset
+    try:
+        while at < stop:
+            begin = at
+            at, text = await log.records(begin, stop, shape)
+            await response.write(text if begin == 0 else separator.encode() + text)
+    except CorruptLogError:
+        # What is on its way can't be taken back. Break it off, so that nobody takes it for the whole.
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    await response.write(closing.encode())
     await response.write_eof()
     return response
 
@@ -56,22 +69,26 @@ async def list_messages(request: web.Request) -> web.Response:
     start = query_number(request, "from", 0, least=0, most=MAX_OFFSET)
     limit = query_number(request, "limit", DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
     end_offset = log.log.end.offset
-    page: list[Record] = []
-    async for records in _slices(log, start):
-        page += records[: limit - len(page)]
-        if len(page) == limit or sum(len(record.message) for record in page) >= PAGE_CHARACTERS:
-            break
-    messages = [
-        {"offset": record.offset, "epoch": record.epoch, "time": record.time, "message": record.message}
-        for record in page
-    ]
-    return json_response({"messages": messages, "end_offset": end_offset})
+    _, page = await log.records(start, min(start + limit, end_offset), _as_objects)
+    return json_response({"messages": page, "end_offset": end_offset})
+
+
+async def give_message(request: web.Request) -> web.Response:
+    """One record."""
+    log = request.app[LOG]
+    text = request.match_info["offset"]
+    offset = int(text) if len(text) < 19 else MAX_OFFSET
+    if offset >= log.log.end.offset:
+        detail = f"there is no record at offset {text[:40]}; the log ends at {log.log.end.offset}"
+        raise HttpProblem(404, "no-such-record", detail, appended=None)
+    _, (record,) = await log.records(offset, offset + 1, _as_objects)
+    return json_response(record)
 
 
 async def give_batches(request: web.Request) -> web.Response:
     """The stored batches from offset ``from`` on, byte for byte, at most one delivery full; empty at the end."""
     start = query_number(request, "from", 0, least=0, most=MAX_OFFSET)
-    batches = await request.app[LOG].read(start, MAX_DELIVERY_BYTES)
+    batches = await request.app[LOG].batches(start, MAX_DELIVERY_BYTES)
     return web.Response(body=b"".join(batch.data for batch in batches), content_type="application/octet-stream")
 
 
@@ -79,9 +96,8 @@ async def show_status(request: web.Request) -> web.Response:
     return json_response(request.app[STATUS]())
 
 
-async def _slices(log: LogThread, start: int) -> AsyncIterator[list[Record]]:
-    """The records from ``start`` to what is the end now, a slice at a time."""
-    end = log.log.end.offset
-    while start < end and (batches := await log.read(start)):
-        yield [record for batch in batches for record in batch.records() if start <= record.offset < end]
-        start = batches[-1].end.offset
+def _as_objects(records: list[Record]) -> list[dict[str, Any]]:
+    return [
+        {"offset": record.offset, "epoch": record.epoch, "time": record.time, "message": record.message}
+        for record in records
+    ]

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _FLAGS: Final = {
     **dict.fromkeys(("", "0", "false", "no", "off"), False),
@@ -42,15 +43,23 @@ def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> N
     if log_level not in _LOG_LEVELS:
         raise InvalidSettingError(f"REPLOG_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}, not {log_level!r}")
     amqp_url = environ.get("REPLOG_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
-    if not amqp_url.startswith(("amqp://", "amqps://")):
-        raise InvalidSettingError("REPLOG_AMQP_URL must start with amqp:// or amqps://")
+    try:
+        url = urlsplit(amqp_url)
+        is_url = url.scheme in {"amqp", "amqps"} and url.hostname and (url.port is None or url.port > 0)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise InvalidSettingError("REPLOG_AMQP_URL must be like amqp://user:password@host:5672/ or amqps://...")
+    log_name = check_name("REPLOG_LOG", environ.get("REPLOG_LOG", "main"))
+    if "." in log_name:
+        raise InvalidSettingError(f"REPLOG_LOG: {log_name!r} has a dot, which would mix its names with another log's")
     return NodeSettings(
         name=name,
         data=Path(environ.get("REPLOG_DATA", f"data/{name}")),
         http_host=host.strip("[]"),
         http_port=int(port),
         amqp_url=amqp_url,
-        log_name=check_name("REPLOG_LOG", environ.get("REPLOG_LOG", "main")),
+        log_name=log_name,
         log_level=log_level,
     )
 
@@ -86,7 +95,7 @@ def read_flag(environ: Mapping[str, str], variable: str) -> bool:
 
 def check_name(variable: str, name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise InvalidSettingError(f"{variable}: {name!r} is no name (letters, digits, '_', '.', '-', up to 64)")
+        raise InvalidSettingError(f"{variable}: {name!r} is no name (letters, digits, inside also '_.-'; up to 64)")
     return name
 
 

@@ -13,10 +13,11 @@ from infra.settings import InvalidSettingError, read_flag, read_names, read_node
 from master.restore import RestoreError, restore
 from master.server import MasterSettings, run
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import WrongLogError
+from replicated_log.log import DiskFullError, WrongLogError
 from replicated_log.log_reader import CorruptLogError
 
 USAGE = "usage: python -m master [restore URL-OF-A-SECONDARY ...]"
+IF_CORRUPT = "`python -m master restore URL-OF-A-SECONDARY ...` sets it aside and copies the log from a secondary"
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +28,9 @@ def main(arguments: list[str]) -> int:
         return 2
     match arguments:
         case []:
-            return run_process(lambda stop: run(settings, stop), log_level=settings.node.log_level)
+            return run_process(
+                lambda stop: run(settings, stop), log_level=settings.node.log_level, if_corrupt=IF_CORRUPT
+            )
         case ["restore", *urls] if urls:
             return _restore(settings, urls)
         case _:
@@ -52,6 +55,7 @@ def _restore(settings: MasterSettings, urls: list[str]) -> int:
         LogInUseError,
         WrongLogError,
         CorruptLogError,
+        DiskFullError,
         OSError,
         sqlite3.Error,
     ) as error:

@@ -11,7 +11,7 @@ from infra.http import HttpProblem, accepts_json, json_response, read_json_objec
 from master.replicator import Copies, NotCommittedError, NotReachedError, Replicator
 from replicated_log.batch import MAX_MESSAGE_BYTES
 from replicated_log.log import DiskFullError
-from replicated_log.reign import ReadOnlyError
+from replicated_log.reign import OverloadedError, ReadOnlyError
 from replicated_log.write_concern import ALL, InvalidWriteConcernError, clamp, majority, resolve, split_prefix
 
 DEFAULT_TIMEOUT_S: Final = 60.0
@@ -40,8 +40,8 @@ def add_facade(app: web.Application, replicator: Replicator) -> None:
 async def post_seed(request: web.Request) -> web.Response:
     """The seed's form: JSON or text, ``w=2`` before the text or beside it; any number is clamped to 1..n."""
     replicator = request.app[REPLICATOR]
-    asked, message = await _read_seed_form(request)
-    write = Write(_checked(message), asked, _w(clamp, asked, replicator), DEFAULT_TIMEOUT_S)
+    asked, message, timeout_s = await _read_seed_form(request)
+    write = Write(_checked(message), asked, _w(clamp, asked, replicator), timeout_s)
     copies = await _append(replicator, write)
     if accepts_json(request):
         return json_response(_outcome(replicator, write, copies))
@@ -65,7 +65,7 @@ async def post_message(request: web.Request) -> web.Response:
 
 
 async def show_health(request: web.Request) -> web.Response:
-    """How the master sees each configured node, and whether it may append."""
+    """How the master sees each configured secondary, and whether it may append."""
     reign = request.app[REPLICATOR].reign
     now = time.monotonic()
     return json_response(
@@ -85,6 +85,8 @@ async def _append(replicator: Replicator, write: Write) -> Copies:
         return await replicator.append([write.message], w=write.w, timeout_s=write.timeout_s)
     except ReadOnlyError as error:
         raise HttpProblem(503, "read-only", str(error)) from error
+    except OverloadedError as error:
+        raise HttpProblem(503, "overloaded", str(error), headers={"Retry-After": "1"}) from error
     except DiskFullError as error:
         raise HttpProblem(507, "disk-full", str(error)) from error
     except NotCommittedError as error:
@@ -116,19 +118,21 @@ def _outcome(replicator: Replicator, write: Write, copies: Copies) -> dict[str, 
     }
 
 
-async def _read_seed_form(request: web.Request) -> tuple[object, str]:
-    """The write concern asked for, and the message."""
+async def _read_seed_form(request: web.Request) -> tuple[object, str, float]:
+    """The write concern asked for, the message, and how long to wait. Fields of another time are let pass."""
+    timeout_s = DEFAULT_TIMEOUT_S
     if request.content_type == "application/json":
         body = await read_json_object(request)
         message = _message_field(body)
+        timeout_s = _timeout(body.get("timeout", DEFAULT_TIMEOUT_S))
         if "w" in body:
-            return body["w"], message
+            return body["w"], message, timeout_s
     elif request.content_type == "text/plain" or "Content-Type" not in request.headers:
         message = await read_text(request)
     else:
         raise HttpProblem(415, "unsupported-media-type", "send application/json or text/plain")
     asked, message = split_prefix(message)
-    return (ALL if asked is None else asked), message
+    return (ALL if asked is None else asked), message, timeout_s
 
 
 def _message_field(body: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from replicated_log.delivery import (
     encode,
 )
 from replicated_log.log import DiskFullError
+from replicated_log.log_reader import CorruptLogError
 from replicated_log.reign import (
     AnswerFetch,
     Appended,
@@ -78,6 +79,7 @@ class Replicator:
         self.reign = reign
         self.connected = False
         self.poison = 0
+        self.disk_full = False
         self._log = log
         self._name = name
         self._names = names
@@ -119,6 +121,9 @@ class Replicator:
                 self._limits.add(limit)
                 await ticket.reached
         except TimeoutError:
+            if ticket.reached.done() and not ticket.reached.cancelled():
+                await ticket.reached  # It was decided at the last moment.
+                return self._copies(ticket)
             if ticket.offset is None:
                 raise NotCommittedError("it is not known yet whether the message is on the master's disk") from None
             raise NotReachedError(self._copies(ticket)) from None
@@ -165,11 +170,17 @@ class Replicator:
             try:
                 await self._log.append(commit.batches)
             except DiskFullError as error:
-                logger.error("not appended: %s", error)
+                self._show_disk_full(True, f"{error}: nothing is appended until there is")
                 self.reign.commit_refused()
             else:
+                self._show_disk_full(False, "there is room on the disk again")
                 self.reign.committed()
             self._perform()
+
+    def _show_disk_full(self, disk_full: bool, notice: str) -> None:
+        if disk_full != self.disk_full:
+            self.disk_full = disk_full
+            logger.warning("%s", notice)
 
     async def _set_up(self, session: Session) -> None:
         # A fresh name each time: the broker may keep the last connection's exclusive queue locked for a while.
@@ -216,7 +227,12 @@ class Replicator:
                     self.reign.chain_read(offset, chain, time.monotonic())
                     self._perform()
                 case AnswerFetch(fetch):
-                    batches = await self._log.read(fetch.from_offset, MAX_DELIVERY_BYTES)
+                    try:
+                        batches = await self._log.read(fetch.from_offset, MAX_DELIVERY_BYTES)
+                    except CorruptLogError as error:
+                        # Whoever needs this can't be helped; everyone else's appends go on.
+                        logger.error("%s can't be given what it lacks: %s", fetch.node, error)
+                        continue
                     await session.send(fetch.reply_to, encode(self.reign.fetched(fetch, batches)))
 
     def _receive(self, received: Received) -> None:

@@ -14,9 +14,11 @@ import aiohttp
 
 from infra.set_aside import set_aside
 from replicated_log.batch import MalformedBatchError, decode_batches
+from replicated_log.directory_lock import holding
 from replicated_log.log import Log
 
 TIMEOUT_S = 30.0
+SETTLE_S = 1.0
 
 
 class RestoreError(Exception):
@@ -41,28 +43,43 @@ def restore(data: Path, name: str, urls: Sequence[str]) -> str:
     Returns a report; raises RestoreError, SetAsideError, or what opening and writing a log raises.
     """
     fresh = data.with_name(f"{data.name}.restoring")
-    shutil.rmtree(fresh, ignore_errors=True)
-    log = Log.open(fresh, name)
-    try:
-        report = asyncio.run(_copy_longest(log, urls))
-    finally:
-        log.close()
-    if data.exists():
-        report += f"; the log that was there is now in {set_aside(data)}"
+    is_new = not data.exists()
+    data.mkdir(parents=True, exist_ok=True)
+    with holding(data, "restore"):
+        shutil.rmtree(fresh, ignore_errors=True)
+        log = Log.open(fresh, name)
+        try:
+            report = asyncio.run(_copy_longest(log, urls))
+        finally:
+            log.close()
+    if is_new:
+        shutil.rmtree(data)
+    else:
+        report += f"; what was there before is now in {set_aside(data)}"
     fresh.rename(data)
     return report
 
 
 async def _copy_longest(log: Log, urls: Sequence[str]) -> str:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_S)) as http:
-        sources = [await _ask(http, url.rstrip("/")) for url in urls]
-        held = "; ".join(f"{source.name}: {source.end_offset} records of log {source.log_id}" for source in sources)
-        if len({source.log_id for source in sources if source.log_id}) != 1:
-            raise RestoreError(f"these do not hold one and the same log, name those that do: {held}")
-        longest = max(sources, key=lambda source: source.end_offset)
-        await _copy(http, longest, log)
+        while True:
+            longest, sources = await _longest(http, urls)
+            if log.end.offset == longest.end_offset:
+                break
+            # A secondary may still be working off what it had been sent: copy, and ask again.
+            await _copy(http, longest, log)
+            await asyncio.sleep(SETTLE_S)
     log.raise_epoch(max(source.epoch for source in sources))
-    return f"restored {longest.end_offset} records from {longest.name} ({held})"
+    held = "; ".join(f"{source.name}: {source.end_offset} records" for source in sources)
+    return f"restored {longest.end_offset} records of log {longest.log_id} from {longest.name} ({held})"
+
+
+async def _longest(http: aiohttp.ClientSession, urls: Sequence[str]) -> tuple[Source, list[Source]]:
+    sources = [await _ask(http, url.rstrip("/")) for url in urls]
+    if len({source.log_id for source in sources if source.log_id}) != 1:
+        held = "; ".join(f"{source.name}: {source.end_offset} records of log {source.log_id}" for source in sources)
+        raise RestoreError(f"these do not hold one and the same log, name those that do: {held}")
+    return max(sources, key=lambda source: source.end_offset), sources
 
 
 async def _ask(http: aiohttp.ClientSession, url: str) -> Source:
@@ -71,7 +88,7 @@ async def _ask(http: aiohttp.ClientSession, url: str) -> Source:
             status = await response.json()
         if status["role"] != "secondary":
             raise RestoreError(f"{url} is a {status['role']}, not a secondary")
-        return Source(url, status["name"], status["log_id"], status["end_offset"], status["epoch"])
+        return Source(url, str(status["name"]), status["log_id"], int(status["end_offset"]), int(status["epoch"]))
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise RestoreError(f"{url} does not answer as a secondary: {error!r}") from error
 
@@ -89,7 +106,7 @@ async def _copy(http: aiohttp.ClientSession, source: Source, log: Log) -> None:
             raise RestoreError(f"copying from {source.url} failed at offset {log.end.offset}: {error!r}") from error
         end = log.end
         for batch in batches:
-            if not batch.follows(end):
+            if batch.log_id != source.log_id or not batch.follows(end):
                 raise RestoreError(f"{source.url} gave a batch that does not follow at offset {end.offset}")
             end = batch.end
         if not batches:

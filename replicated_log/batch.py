@@ -21,11 +21,10 @@ their chains there are equal; the checksum tells damage (drop it, fetch it again
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from itertools import accumulate, pairwise
 from typing import Final
 from zlib import crc32
 
@@ -105,15 +104,21 @@ class Batch:
             previous.chain, self.data[: _FIELDS.size], memoryview(self.data)[HEADER_BYTES:]
         )
 
-    def messages(self) -> list[str]:
+    def records(self, start: int = 0, stop: int | None = None) -> list[Record]:
+        """The records from offset ``start`` on, below ``stop``; all by default."""
+        begin = max(start - self.first_offset, 0)
+        end = self.count if stop is None else min(stop - self.first_offset, self.count)
         lengths = struct.unpack_from(f">{self.count}I", self.data, HEADER_BYTES)
-        start = HEADER_BYTES + LENGTH_BYTES * self.count
-        bounds = accumulate(lengths, initial=start)
-        return [str(self.data[begin:end], "utf-8") for begin, end in pairwise(bounds)]
+        at = HEADER_BYTES + LENGTH_BYTES * self.count + sum(lengths[:begin])
+        records = []
+        for offset, length in enumerate(lengths[begin : max(begin, end)], self.first_offset + begin):
+            message = str(self.data[at : at + length], "utf-8")
+            records.append(Record(offset, self.epoch, self.time_ms, message))
+            at += length
+        return records
 
-    def records(self) -> Iterator[Record]:
-        for offset, message in enumerate(self.messages(), self.first_offset):
-            yield Record(offset, self.epoch, self.time_ms, message)
+    def messages(self) -> list[str]:
+        return [record.message for record in self.records()]
 
 
 def encode_batch(messages: Sequence[bytes], *, log_id: str, epoch: int, time_ms: int, previous: Position) -> Batch:

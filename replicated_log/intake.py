@@ -16,7 +16,8 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
     reign, which is judged anew.
 5.  Whoever knows that the master has published more than it has accepted fetches from its own accepted end: one fetch
     at a time, with a fresh request id and a timeout, and again until it has caught up.
-6.  A log is adopted only from the answer to one's own fetch, durably, no later than the first record of it.
+6.  A log is adopted only from the answer to one's own fetch, durably, no later than the first record of it. One
+    without a record binds to nothing: another may be adopted in its place.
 7.  ``acked`` trails the log on disk by the simulated latency, in order; when the process starts both are the same.
     Nothing ever announces more than ``acked``.
 """
@@ -26,7 +27,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from replicated_log.batch import Batch, Position
+from replicated_log.batch import START, Batch, Position
 from replicated_log.delay_line import DelayLine
 from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 from replicated_log.early import EarlyBatches
@@ -38,19 +39,20 @@ MAX_COMMIT_BYTES: Final = 8 << 20
 MAX_DELAYED_ACKS: Final = 1 << 16
 FETCH_TIMEOUT_S: Final = 5.0
 MAX_FETCH_TIMEOUT_S: Final = 80.0
-"""Each timeout doubles the next one, until the way is made anew: a slow way must not be asked ever again in vain."""
+"""Each timeout doubles the next one, and each answer sets it by the time it took: a slow way is not asked in vain."""
 DISK_FULL_RETRY_S: Final = 1.0
 _MAX_NOTICES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Adopt the log id, if there is one, and store the batches, all in one durable commit.
+    """Adopt the log id, if there is one, note the epoch, and store the batches, all in one durable commit.
 
     Then call :meth:`Intake.persisted`, or :meth:`Intake.persist_refused`.
     """
 
     adopt: str | None
+    epoch: int
     batches: tuple[Batch, ...]
 
 
@@ -72,7 +74,16 @@ class Notice:
 Decision = Persist | Send | Notice
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The one fetch that is outstanding."""
+
+    request_id: str
+    asked_at: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """What is simulated, in seconds: a delay between the disk and the ack, and one before the disk."""
 
@@ -101,7 +112,7 @@ class Intake:
         self.node = node
         self.disk_id = disk_id
         self.log_id = log_id
-        self.epoch = epoch
+        self.epoch = self._stored_epoch = epoch
         self.latency = latency
         self.acked = self.on_disk = self.accepted = end
         self.reign: ReignId | None = None
@@ -124,7 +135,7 @@ class Intake:
         self._delayed_acks: DelayLine[tuple[Position, str]] = DelayLine()
         self._covers: str | None = None
         self._beat = 0
-        self._fetch: tuple[str, float] | None = None
+        self._fetch: _Asked | None = None
         self._fetch_timeout_s = FETCH_TIMEOUT_S
 
     @property
@@ -150,7 +161,7 @@ class Intake:
         times = [
             self._delayed_acks.next_due,
             None if self._persisting else self._pending.next_due,
-            self._fetch[1] if self._fetch else None,
+            self._fetch.deadline if self._fetch else None,
             self._retry_at,
         ]
         return min((time for time in times if time is not None), default=None)
@@ -183,7 +194,8 @@ class Intake:
     def persisted(self, now: float) -> None:
         """The last Persist is on disk."""
         assert self._persisting is not None
-        batches, self._persisting = self._persisting.batches, None
+        batches, self._stored_epoch = self._persisting.batches, self._persisting.epoch
+        self._persisting = None
         if self.disk_full:
             self.disk_full = False
             self._decisions.append(Notice("there is room on the disk again"))
@@ -213,7 +225,7 @@ class Intake:
         if self._is_newest(beat.reign):
             if beat.reign != self.reign:
                 self._follow(beat.reign)
-            self._acks_to = beat.reply_to
+            self._turn_to(beat.reply_to)
             self._beat = max(self._beat, beat.number)
             self.master_end = max(self.master_end, beat.end_offset)
             self.committed_end = max(self.committed_end, beat.committed_end)
@@ -221,16 +233,16 @@ class Intake:
 
     def _is_newest(self, reign: ReignId) -> bool:
         """True when this is the followed reign, or one to be followed from now on."""
-        if self.log_id is not None and reign.log_id != self.log_id:
+        if self.log_id is not None and reign.log_id != self.log_id and self.accepted != START:
             self.counts["foreign"] += 1
             self._notice(f"a master of another log is publishing here: {reign}")
             return False
         if reign == self.reign:
             return True
-        if self.reign is not None and reign.log_id != self.reign.log_id:
-            # Only a node without a log gets here. It may change its mind until it has one.
+        if reign.log_id != (self.reign.log_id if self.reign else self.log_id):
+            # Only a node without a record gets here. It may change its mind until it has one.
             return True
-        if reign.epoch > self.epoch or (self.reign is None and reign.epoch == self.epoch):
+        if reign.epoch > self.epoch or (reign.epoch == self.epoch and (self.reign is None or self.accepted == START)):
             return True
         self.counts["stale"] += 1
         if self.reign is not None and reign.epoch == self.reign.epoch:
@@ -238,6 +250,8 @@ class Intake:
         return False
 
     def _follow(self, reign: ReignId) -> None:
+        if reign.log_id != self.log_id:
+            self.log_id = self._adopt = None
         self.reign = reign
         self.epoch = reign.epoch
         self.diverged = False
@@ -246,9 +260,14 @@ class Intake:
         self._early.drop_others(reign)
         self._notice(f"following the master of epoch {reign.epoch}, reign {reign.reign_id}")
 
+    def _turn_to(self, acks_to: str) -> None:
+        if acks_to != self._acks_to:
+            self._fetch = None  # It was asked of a queue that is no more.
+        self._acks_to = acks_to
+
     def _take_live(self, live: LiveBatches, now: float) -> None:
         if self.reign == live.reign and self.log_id is not None:
-            self._acks_to = live.reply_to
+            self._turn_to(live.reply_to)
             self.master_end = max(self.master_end, live.batches[-1].end.offset)
             self._take(live.batches, now)
         elif self._is_newest(live.reign):
@@ -256,9 +275,11 @@ class Intake:
                 self._keep_early(live.reign, batch)
 
     def _take_fetched(self, fetched: Fetched, now: float) -> None:
-        if self._fetch is None or self._fetch[0] != fetched.request_id or fetched.reign != self.reign:
+        if self._fetch is None or self._fetch.request_id != fetched.request_id or fetched.reign != self.reign:
             self.counts["unasked"] += 1
             return
+        took_s = now - self._fetch.asked_at
+        self._fetch_timeout_s = min(max(FETCH_TIMEOUT_S, 2 * took_s), MAX_FETCH_TIMEOUT_S)
         self._fetch = None
         if self.log_id is None:
             self.log_id = self._adopt = fetched.reign.log_id
@@ -295,6 +316,7 @@ class Intake:
             self.counts["dropped"] += 1
         elif batch.log_id != reign.log_id or batch.epoch > reign.epoch:
             self.counts["poison"] += 1
+            self._notice(f"dropped batch {batch.name}: it is of log {batch.log_id}, epoch {batch.epoch}")
         elif batch.follows(self.accepted):
             self.accepted = batch.end
             self._pending.put(batch, now + self.latency.persist_delay_s)
@@ -313,7 +335,7 @@ class Intake:
     def _chase(self, now: float) -> None:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-        if self._fetch is not None and now >= self._fetch[1]:
+        if self._fetch is not None and now >= self._fetch.deadline:
             self._fetch = None
             self._fetch_timeout_s = min(2 * self._fetch_timeout_s, MAX_FETCH_TIMEOUT_S)
             self.counts["fetch timeouts"] += 1
@@ -324,22 +346,24 @@ class Intake:
             return
         if self._pending_bytes >= MAX_PENDING_BYTES:
             return
-        self._fetch = (self._fresh_id(), now + self._fetch_timeout_s)
+        self._fetch = _Asked(self._fresh_id(), now, now + self._fetch_timeout_s)
         self.counts["fetches"] += 1
-        fetch = Fetch(self.node, self.log_id, self.accepted.offset, self._fetch[0], self._answers_to)
+        fetch = Fetch(self.node, self.log_id, self.accepted.offset, self._fetch.request_id, self._answers_to)
         self._decisions.append(Send(self._acks_to, fetch))
 
     def _plan_persist(self, now: float) -> None:
-        if self._persisting is not None:
+        if self._persisting is not None or self._retry_at is not None:
             return
         batches: list[Batch] = []
         size = 0
         while size < MAX_COMMIT_BYTES and (batch := self._pending.take(now)) is not None:
             batches.append(batch)
             size += len(batch.data)
-        if batches or self._adopt is not None:
+        # The epoch on disk is that of the log on disk: an epoch of a log that is not adopted yet says nothing there.
+        has_news = self.log_id is not None and self.epoch > self._stored_epoch
+        if batches or self._adopt is not None or has_news:
             self._pending_bytes -= size
-            self._persisting = Persist(self._adopt, tuple(batches))
+            self._persisting = Persist(self._adopt, self.epoch, tuple(batches))
             self._adopt = None
             self._decisions.append(self._persisting)
 

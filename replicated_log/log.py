@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from replicated_log.batch import Batch, Position
+from replicated_log.batch import START, Batch, Position
 from replicated_log.directory_lock import holding
 from replicated_log.log_reader import LogReader, database
 
@@ -99,22 +99,21 @@ class Log:
         self.append((), adopt=log_id)
 
     def raise_epoch(self, epoch: int) -> None:
-        """Let the next reign begin above ``epoch``, wherever that was seen. On disk on return."""
-        if epoch > self.epoch:
-            with self._transaction():
-                _set_meta(self._connection, "epoch", epoch)
-            self.epoch = epoch
+        """Let the next reign begin above ``epoch``, as :meth:`append` does beside storing batches."""
+        self.append((), epoch=epoch)
 
-    def append(self, batches: Sequence[Batch], *, adopt: str | None = None) -> None:
+    def append(self, batches: Sequence[Batch], *, adopt: str | None = None, epoch: int = 0) -> None:
         """Store consecutive batches in one commit; they are on disk on return.
 
-        With ``adopt``, in the same commit, make that the log's id; there must be no other log here. The caller has
-        verified that the batches follow this log's end. Raises DiskFullError when nothing was stored for want of room.
-        Any other error leaves unknown what is on disk: the process must end and open the log anew.
+        In the same commit, ``adopt`` becomes the log's id (there must be no record of another log here, whose epochs are
+        forgotten), and ``epoch`` the highest one seen, if it is. The caller has verified that the batches follow this log's end.
+
+        Raises DiskFullError when nothing was stored for want of room. Any other error leaves unknown what is on disk:
+        the process must end and open the log anew.
         """
         log_id = adopt or self.log_id
-        assert self.log_id in {None, log_id}
-        end, epoch = self.end, self.epoch
+        assert log_id == self.log_id or self.end == START
+        end, epoch = self.end, max(epoch, self.epoch if log_id == self.log_id else 0)
         for batch in batches:
             assert (batch.log_id, batch.first_offset) == (log_id, end.offset)
             end, epoch = batch.end, max(epoch, batch.epoch)

@@ -39,12 +39,15 @@ class Secondary:
     name: str
     acked_end: int = 0
     disk_id: str | None = None
-    beat: int = 0
-    """The newest beat that ``disk_id`` has heard of this reign."""
+    counts_from_beat: int = 0
+    """While ``disk_id`` is None: only a disk that has heard this beat of the reign takes that place."""
     last_seen: float | None = None
     diverged: bool = False
     conflict: str | None = None
-    """Why this node shows that the master must not append: it holds more, or follows another master."""
+    """Why the master must not append: this node holds what the master lacks, or knows another master.
+
+    It stays until the node's log turns out to be the master's, or the node has another disk.
+    """
     unverified: Ack | None = None
     """An ack whose chain is being read from the log; it counts after that. One at a time, or they starve each other."""
     recent_acks: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_RECENT_ACKS))
@@ -75,10 +78,10 @@ class Progress:
 
     def __init__(self, reign: ReignId, secondaries: Iterable[str], end: Position) -> None:
         self.reign = reign
+        self.beats = 0
         self.end = end
         self.secondaries = {name: Secondary(name) for name in secondaries}
         self.observers: dict[str, Secondary] = {}
-        self._is_new_log = end == START
         self._chains = {START.offset: START.chain, end.offset: end.chain}
 
     @property
@@ -132,11 +135,11 @@ class Progress:
         if ack.reign == self.reign and not self._is_of_living_disk(node, ack):
             return None
         node.last_seen = now
-        node.conflict = self._conflict(ack)
-        if ack.state == DIVERGED or ack.log_id not in {None, self.reign.log_id}:
-            node.diverged = True
+        if conflict := self._conflict(ack):
+            node.conflict = conflict
+            node.diverged = ack.state == DIVERGED or ack.log_id != self.reign.log_id
             return None
-        if node.conflict or ack.log_id is None or ack.reign != self.reign:
+        if ack.log_id != self.reign.log_id or ack.reign != self.reign:
             return None
         chain = self._chains.get(ack.acked.offset)
         if chain is not None:
@@ -162,45 +165,48 @@ class Progress:
     def _count(self, node: Secondary, ack: Ack, chain: bytes | None, now: float) -> None:
         """``chain`` is the log's own at the acked end; None when no batch of it ends there."""
         node.diverged = chain != ack.acked.chain
+        node.conflict = f"{node.name} holds other records below {ack.acked.offset}" if node.diverged else None
         if not node.diverged and ack.acked.offset > node.acked_end:
             node.acked_end = ack.acked.offset
             node.recent_acks.append((node.acked_end, now))
 
     def _conflict(self, ack: Ack) -> str | None:
-        if ack.acked.offset > self.end.offset:
+        """What an ack shows at once, before any chain is compared."""
+        if ack.log_id is None or ack.acked == START:
+            return None
+        if ack.acked.offset > self.end.offset or ack.log_id != self.reign.log_id:
             return (
                 f"{ack.node} holds {ack.acked.offset} records of log {ack.log_id}, "
                 f"this master {self.end.offset} of log {self.reign.log_id}"
             )
-        if ack.log_id != self.reign.log_id:
-            if ack.log_id is not None and ack.acked.offset > 0 and self._is_new_log:
-                return f"{ack.node} holds {ack.acked.offset} records of log {ack.log_id}, and this log is new"
-            return None
-        followed = ack.reign
-        if ack.epoch < self.reign.epoch or followed == self.reign:
-            return None
-        if ack.epoch == self.reign.epoch and followed is None:
-            return None
-        return (
-            f"{ack.node} knows another master of this log: epoch {ack.epoch}, "
-            f"reign {followed.reign_id if followed else 'unknown'}; "
-            f"this is epoch {self.reign.epoch}, reign {self.reign.reign_id}"
-        )
+        if ack.state == DIVERGED:
+            return f"{ack.node} holds other records"
+        if ack.epoch > self.reign.epoch or (ack.reign not in {None, self.reign} and ack.epoch == self.reign.epoch):
+            return (
+                f"{ack.node} knows another master of this log: epoch {ack.epoch}, "
+                f"reign {ack.reign.reign_id if ack.reign else 'unknown'}; "
+                f"this is epoch {self.reign.epoch}, reign {self.reign.reign_id}"
+            )
+        return None
 
     def _is_of_living_disk(self, node: Secondary, ack: Ack) -> bool:
-        """Whether the ack comes from the disk that this node has now; one that has heard a newer beat is it.
+        """Whether the ack comes from the disk that this node has now.
 
-        A disk that was replaced may still have acks on their way. They must not count for the new one, nor retire it.
+        Once acks of two disks have come, none counts until one has heard a beat that was sent after that: the other
+        disk is dead, or was replaced, and whatever of it is still on its way must not count for the living one.
         """
-        if ack.disk_id != node.disk_id:
-            if node.disk_id is not None and ack.beat <= node.beat:
-                return False
-            node.disk_id = ack.disk_id
+        if ack.disk_id == node.disk_id:
+            return True
+        if node.disk_id is not None:
+            node.disk_id = None
+            node.counts_from_beat = self.beats + 1
             node.acked_end = 0
             node.diverged = False
-            node.unverified = None
+            node.conflict = node.unverified = None
             node.recent_acks.clear()
-        node.beat = max(node.beat, ack.beat)
+        if ack.beat < node.counts_from_beat:
+            return False
+        node.disk_id = ack.disk_id
         return True
 
     def _node(self, name: str) -> Secondary:

@@ -13,15 +13,14 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 4.  A beat each second says how far has been published, and how far a majority holds. A secondary answers each beat
     with an ack, so a lost ack costs a second.
 5.  Acks are cumulative. One counts only if its node is configured, its log and reign are this one's, and its chain
-    equals the master's own at that offset. After an own restart everybody counts 0 until the first such ack. Another
-    disk id sets its node's count to 0, and takes the place of the one before if it has heard a newer beat: the other is
-    retired, and whatever of it is still on its way does not count.
+    equals the master's own at that offset. After an own restart everybody counts 0 until the first such ack. An ack of
+    another disk id sets its node's count to 0; from then on only a disk counts that has heard a beat sent after that,
+    so that whatever is still on its way from the retired disk does not.
 6.  A fetch is answered with stored batches from the asked offset on, at most one delivery full. It never counts.
-7.  When a configured secondary holds more than the master, or records of another log though the master's is new, or
-    knows another master of this log that is not older, the master has lost its past: it refuses appends until that is
-    settled. So that it learns this before it adds to what is left, a reign that begins with records commits nothing
-    until every configured secondary has acked once, or HEARING_S have passed. (Whoever is heard later, and whose chain
-    the master has outgrown meanwhile, is shown as diverged.)
+7.  When a configured secondary holds records that this log does not (more of them, others, those of another log), or
+    knows another master of this log that is not older, the master may have lost its past: it refuses appends until
+    the node's log turns out to be its own, or the node has another disk. So that it learns this before it adds to what
+    is left, a reign commits nothing until every configured secondary has acked once, or HEARING_S have passed.
 8.  If a quorum is required, the master also refuses appends while fewer than a majority of the configured nodes are
     alive. Silence never changes how many nodes must ack.
 """
@@ -46,12 +45,21 @@ from replicated_log.waiters import Waiters
 from replicated_log.write_concern import majority
 
 HEARING_S: Final = 2.0
+"""From the first connection on; without one, HEARING_UNCONNECTED_S from the beginning."""
+HEARING_UNCONNECTED_S: Final = 4.0
+MAX_WAITING: Final = 20_000
+"""Appends that wait, be it for the disk or for copies."""
+MAX_UNCOMMITTED_BYTES: Final = 64 << 20
 MAX_UNCONFIRMED: Final = 16
 """Deliveries published and not yet confirmed."""
 MAX_UNPUBLISHED_BYTES: Final = 16 << 20
 MAX_COMMIT_BATCHES: Final = 4
 
 Ticket = TypeVar("Ticket", bound=Hashable)
+
+
+class OverloadedError(Exception):
+    """Raised by :meth:`Reign.append`: too many appends wait, or too many bytes of them; nothing was appended."""
 
 
 class ReadOnlyError(Exception):
@@ -136,6 +144,7 @@ class Reign(Generic[Ticket]):
         self._waiters: Waiters[Ticket] = Waiters()
         self._appends: deque[_Append[Ticket]] = deque()
         self._uncommitted: set[Ticket] = set()
+        self._uncommitted_bytes = 0
         self._committing: list[tuple[_Append[Ticket], int]] = []
         self._commit: Commit | None = None
         self._reply_to: str | None = None
@@ -143,9 +152,9 @@ class Reign(Generic[Ticket]):
         self._unpublished_bytes = 0
         self._unconfirmed = 0
         self._next_beat = 0.0
-        self._beats = 0
-        self._unheard = set(self.progress.secondaries) if end.offset > 0 else set()
+        self._unheard = set(self.progress.secondaries)
         self._hear_until: float | None = None
+        self._asked = False
 
     def decisions(self) -> list[Decision[Ticket]]:
         """What is to be done now, in this order. Each decision is given out once."""
@@ -171,13 +180,16 @@ class Reign(Generic[Ticket]):
     def append(self, ticket: Ticket, messages: Sequence[bytes], *, w: int, time_ms: int, now: float) -> None:
         """Append messages (UTF-8, together within one batch) atomically, and wait until ``w`` nodes hold them.
 
-        Appended, then Reached follow, or NotAppended. No ticket is used twice. Raises ReadOnlyError.
+        Appended, then Reached follow, or NotAppended. No ticket is used twice. Raises ReadOnlyError or OverloadedError.
         """
         if reason := self.read_only(now):
             raise ReadOnlyError(reason)
         size = sum(map(len, messages)) + LENGTH_BYTES * len(messages)
         assert 0 < len(messages) <= MAX_BATCH_RECORDS
         assert size <= MAX_BATCH_BYTES - HEADER_BYTES
+        if self.waiting >= MAX_WAITING or self._uncommitted_bytes + size > MAX_UNCOMMITTED_BYTES:
+            raise OverloadedError(f"{self.waiting} appends wait, {self._uncommitted_bytes} bytes of them for the disk")
+        self._uncommitted_bytes += size
         self._uncommitted.add(ticket)
         self._appends.append(_Append(ticket, messages, size, w, time_ms))
 
@@ -197,6 +209,7 @@ class Reign(Generic[Ticket]):
         batches, self._commit = self._commit.batches, None
         self.progress.committed([batch.end for batch in batches])
         for append, offset in self._committing:
+            self._uncommitted_bytes -= append.size
             if append.ticket in self._uncommitted:
                 self._uncommitted.remove(append.ticket)
                 self._decisions.append(Appended(append.ticket, offset))
@@ -261,16 +274,22 @@ class Reign(Generic[Ticket]):
 
     def tick(self, now: float) -> None:
         """Time passes. To be called at least every BEAT_INTERVAL_S, and at once after :meth:`connected`."""
-        if self._hear_until is None:
-            self._hear_until = now + HEARING_S
-        elif now >= self._hear_until:
-            self._unheard.clear()
+        self._limit_hearing(now)
         if self._reply_to is not None and now >= self._next_beat:
             self._next_beat = now + BEAT_INTERVAL_S
             self._plan_publish()
-            self._beats += 1
-            beat = Beat(self.id, self._beats, self.published_end, self.progress.committed_end, self._reply_to)
+            self.progress.beats += 1
+            beat = Beat(self.id, self.progress.beats, self.published_end, self.progress.committed_end, self._reply_to)
             self._decisions.append(Publish(beat))
+
+    def _limit_hearing(self, now: float) -> None:
+        if self._reply_to is not None and not self._asked:
+            self._asked = True
+            self._hear_until = now + HEARING_S
+        elif self._hear_until is None:
+            self._hear_until = now + HEARING_UNCONNECTED_S
+        elif now >= self._hear_until:
+            self._unheard.clear()
 
     def _plan_commit(self) -> None:
         if self.progress.conflict is not None:
@@ -295,6 +314,7 @@ class Reign(Generic[Ticket]):
         self._decisions.append(self._commit)
 
     def _refuse(self, append: _Append[Ticket], read_only: str | None) -> None:
+        self._uncommitted_bytes -= append.size
         self._uncommitted.discard(append.ticket)
         self._decisions.append(NotAppended(append.ticket, read_only))
 

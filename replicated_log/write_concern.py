@@ -6,7 +6,7 @@ from typing import Final
 ALL: Final = "all"
 MAJORITY: Final = "majority"
 
-_PREFIX: Final = re.compile(r"w=(-?[0-9]+|majority|all) ?(.*)", re.DOTALL)
+_PREFIX: Final = re.compile(r"w=(-?[0-9]+|(?:majority|all)(?!\w)) ?(.*)", re.DOTALL)
 _NUMBER: Final = re.compile(r"(-?)0*([0-9]+)")
 _MOST_DIGITS: Final = 10
 
@@ -43,7 +43,10 @@ def clamp(asked: int | str, nodes: int) -> int:
 
 
 def split_prefix(text: str) -> tuple[str | None, str]:
-    """Split the seed's form ``w=2 text`` into write concern and message; without that prefix the first is None."""
+    """Split the seed's form ``w=2 text`` into write concern and message; without that prefix the first is None.
+
+    After a number the blank may be missing; ``w=allow me`` is a message.
+    """
     match = _PREFIX.fullmatch(text)
     return (match[1], match[2]) if match else (None, text)
 

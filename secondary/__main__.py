@@ -14,6 +14,7 @@ from replicated_log.intake import Latency
 from secondary.server import SecondarySettings, run
 
 USAGE = "usage: python -m secondary [set-aside]"
+IF_CORRUPT = "`python -m secondary set-aside` renames it, and the next start fetches the log anew"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case []:
             settings = SecondarySettings(node, latency)
-            return run_process(lambda stop: run(settings, stop), log_level=node.log_level)
+            return run_process(lambda stop: run(settings, stop), log_level=node.log_level, if_corrupt=IF_CORRUPT)
         case ["set-aside"]:
             try:
                 sys.stdout.write(f"the log is now in {set_aside(node.data)}; the next start fetches it anew\n")

@@ -40,7 +40,7 @@ class Receiver:
         self._names = names
         self._amqp_url = amqp_url
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._wakeup_changed = asyncio.Event()
         self._persists: asyncio.Queue[Persist] = asyncio.Queue()
         # These three belong to one session. Acks and fetches are repeated, so a full queue may lose one.
         self._answers_to = ""
@@ -53,6 +53,7 @@ class Receiver:
         """Persist, ack and fetch, for ever. Raises what the log raises: after that nothing may go on."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._persist())
+            tasks.create_task(self._keep_time())
             tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
 
     def _perform(self) -> None:
@@ -66,16 +67,23 @@ class Receiver:
                 case Notice(text):
                     logger.info("%s", text)
         self._settles.set()
-        if self._timer is not None:
-            self._timer.cancel()
-        wakeup = self.intake.next_wakeup()
-        self._timer = None if wakeup is None else self._loop.call_at(wakeup, self._perform)
+        self._wakeup_changed.set()
+
+    async def _keep_time(self) -> None:
+        """Ask the intake for decisions whenever it wants to be asked."""
+        while True:
+            self._wakeup_changed.clear()
+            try:
+                async with asyncio.timeout_at(self.intake.next_wakeup()):
+                    await self._wakeup_changed.wait()
+            except TimeoutError:
+                self._perform()
 
     async def _persist(self) -> None:
         while True:
             persist = await self._persists.get()
             try:
-                await self._log.append(persist.batches, adopt=persist.adopt)
+                await self._log.append(persist.batches, adopt=persist.adopt, epoch=persist.epoch)
             except DiskFullError:
                 self.intake.persist_refused(self._loop.time())
             else:
