@@ -74,9 +74,12 @@ async def test_a_wiped_secondary_gets_everything_again_and_counts_only_then(clus
     node1.kill()
     for file in node1.data.iterdir():
         file.unlink()
+    await cluster.master.append("two nodes hold this", w=2)
+    status, problem = await cluster.master.post("the wiped disk does not count", w=3, timeout=0.5)
+    assert (status, problem["missing"]) == (504, ["node1"])
     node1.start()
-    assert len(await cluster.converged()) == 10
     await cluster.master.append("counted again", w=3)
+    assert len(await cluster.converged()) == 13
 
 
 async def test_every_node_stops_cleanly(cluster: Cluster) -> None:
