@@ -1,29 +1,13 @@
 """What happens on the broker, and what happens when it goes away."""
 
 import asyncio
-import base64
-from typing import Any
 
 import aio_pika
-import aiohttp
 
 from tests.cluster import Cluster, eventually
 from tests.container_broker import AnyBroker
 from tests.integration.conftest import NewCluster
-
-
-class Management:
-    """The broker's management API."""
-
-    def __init__(self, broker: AnyBroker, http: aiohttp.ClientSession) -> None:
-        self._url = broker.management_url
-        self._http = http
-        login = base64.b64encode(":".join(broker.management_auth).encode()).decode()
-        self._headers = {"Authorization": f"Basic {login}"}
-
-    async def get(self, path: str) -> Any:
-        async with self._http.get(f"{self._url}/api{path}", headers=self._headers) as response:
-            return await response.json()
+from tests.management import Management
 
 
 async def test_a_broker_restart_heals(cluster: Cluster, broker: AnyBroker) -> None:
@@ -77,11 +61,11 @@ async def test_exchange_and_queues_are_seen_under_their_names_with_their_traffic
     prefix = f"replog.{cluster.log_name}"
     management = Management(broker, cluster.http)
     await cluster.master.append("message", w=3)
-    exchange = await management.get(f"/exchanges/%2F/{prefix}.log")
+    exchange = await management.get("exchanges", "/", f"{prefix}.log")
     assert (exchange["type"], exchange["durable"]) == ("fanout", True)
 
     async def queues_with_traffic() -> set[str]:
-        queues = await management.get("/queues/%2F")
+        queues = await management.get("queues", "/")
         return {
             queue["name"]
             for queue in queues
@@ -94,7 +78,10 @@ async def test_exchange_and_queues_are_seen_under_their_names_with_their_traffic
         return expected <= await queues_with_traffic()
 
     await eventually(all_seen, f"traffic is seen in {expected}")
-    bound = {binding["destination"] for binding in await management.get(f"/exchanges/%2F/{prefix}.log/bindings/source")}
+    bound = {
+        binding["destination"]
+        for binding in await management.get("exchanges", "/", f"{prefix}.log", "bindings", "source")
+    }
     assert bound == {f"{prefix}.node.node1", f"{prefix}.node.node2"}
 
 
