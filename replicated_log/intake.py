@@ -209,7 +209,7 @@ class Intake:
     def persist_refused(self, now: float) -> None:
         """Nothing of the last Persist is on disk, for want of room: forget what was accepted, fetch it again later."""
         assert self._persisting is not None
-        if self._persisting.adopt is not None:
+        if self._persisting.adopt is not None or self._adopt is not None:
             self.log_id = None
         self._persisting = self._adopt = self._fetch = None
         self._pending.clear()

@@ -105,8 +105,9 @@ class Log:
     def append(self, batches: Sequence[Batch], *, adopt: str | None = None, epoch: int = 0) -> None:
         """Store consecutive batches in one commit; they are on disk on return.
 
-        In the same commit, ``adopt`` becomes the log's id (there must be no record of another log here, whose epochs are
-        forgotten), and ``epoch`` the highest one seen, if it is. The caller has verified that the batches follow this log's end.
+        In the same commit, ``adopt`` becomes the log's id (there must be no record of another log here; its epochs are
+        forgotten), and ``epoch`` the highest one seen, if it is. The caller has verified that the batches follow this
+        log's end.
 
         Raises DiskFullError when nothing was stored for want of room. Any other error leaves unknown what is on disk:
         the process must end and open the log anew.

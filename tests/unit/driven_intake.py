@@ -21,17 +21,17 @@ class DrivenIntake:
         ack_delay_s: float = 0.0,
         persist_delay_s: float = 0.0,
         slow_disk: bool = False,
+        epoch: int = 0,
     ) -> None:
         end = held[-1].end if held else START
         numbers = count(1)
-        self.latency = Latency(ack_delay_s, persist_delay_s)
         self.intake = Intake(
             node="node1",
             disk_id="disk-1",
             log_id=log_id,
-            epoch=max((batch.epoch for batch in held), default=0),
+            epoch=max([epoch, *(batch.epoch for batch in held)]),
             end=end,
-            latency=self.latency,
+            latency=Latency(ack_delay_s, persist_delay_s),
             fresh_id=lambda: f"request-{next(numbers)}",
         )
         self.intake.connected("answers")
@@ -110,9 +110,11 @@ class DrivenIntake:
 def following_intake(
     *held: Batch, ack_delay_s: float = 0.0, persist_delay_s: float = 0.0, slow_disk: bool = False
 ) -> DrivenIntake:
-    """One that has heard its master say that there is nothing it lacks; nothing of that is remembered as sent."""
-    driven = DrivenIntake(*held, ack_delay_s=ack_delay_s, persist_delay_s=persist_delay_s, slow_disk=slow_disk)
+    """One that has heard its master say that there is nothing it lacks; nothing of that is remembered."""
+    driven = DrivenIntake(*held, ack_delay_s=ack_delay_s, persist_delay_s=persist_delay_s)
     driven.receive(make_beat(driven.end.offset))
+    driven.slow_disk = slow_disk
+    driven.commits.clear()
     driven.sent.clear()
     driven.notices.clear()
     return driven

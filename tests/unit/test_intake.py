@@ -172,9 +172,10 @@ def test_what_waits_for_the_disk_is_bounded() -> None:
 )
 def test_a_batch_that_the_master_can_not_have_sent_is_dropped_and_fetched_again(poison: Batch) -> None:
     driven = following_intake(*LOG[:1])
-    driven.receive(make_live(poison))
+    driven.receive(make_live(poison), make_live(poison))
     assert driven.stored == LOG[:1]
-    assert driven.intake.counts["poison"] == 1
+    assert driven.intake.counts["poison"] == 2
+    assert driven.notices == [f"dropped batch 1: it is of log {poison.log_id}, epoch {poison.epoch}"]
     assert [fetch.from_offset for fetch in driven.fetches] == [1]
     driven.answer(*LOG[1:])
     assert driven.stored == LOG

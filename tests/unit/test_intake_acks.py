@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import replicated_log.intake
 from replicated_log.batch import START
 from replicated_log.delivery import FOLLOWING, Ack
+from replicated_log.intake import Latency
 from tests.unit.builders import LOG_ID, REIGN, make_batches, make_beat, make_live, make_reign
 from tests.unit.driven_intake import DrivenIntake, following_intake
 
@@ -33,7 +34,7 @@ def test_an_ack_says_who_holds_how_much_of_what_and_whom_it_follows() -> None:
 
 
 def test_an_ack_names_the_newest_beat_that_was_heard_of_the_followed_reign() -> None:
-    driven = following_intake()
+    driven = following_intake(LOG[0])
     rival, newer = make_reign(1, "rival"), make_reign(2)
     for number, reign in ((5, REIGN), (4, REIGN), (9, rival), (6, REIGN), (2, newer), (7, REIGN)):
         driven.receive(make_beat(number=number, reign=reign))
@@ -96,7 +97,7 @@ def test_however_the_delay_varies_acks_keep_the_order_and_never_come_early(
     may_be_acked_at = []
     for pause, delay, step in steps:
         driven.wait_until(driven.now + pause)
-        driven.latency.ack_delay_s = delay
+        driven.intake.latency = Latency(ack_delay_s=delay)
         if step == "batch":
             driven.receive(make_live(LOG[driven.end.offset]))
             may_be_acked_at.append(driven.now + delay)

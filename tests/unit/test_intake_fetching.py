@@ -3,7 +3,17 @@
 from replicated_log.batch import START
 from replicated_log.delivery import FOLLOWING, JOINING, Fetch
 from replicated_log.intake import DISK_FULL_RETRY_S, FETCH_TIMEOUT_S, MAX_FETCH_TIMEOUT_S
-from tests.unit.builders import LOG_ID, REIGN, make_batch, make_batches, make_beat, make_fetched, make_live, make_reign
+from tests.unit.builders import (
+    LOG_ID,
+    OTHER_LOG_ID,
+    REIGN,
+    make_batch,
+    make_batches,
+    make_beat,
+    make_fetched,
+    make_live,
+    make_reign,
+)
 from tests.unit.driven_intake import DrivenIntake, following_intake
 
 LOG = make_batches("a", ["b", "c"], "d")
@@ -125,6 +135,63 @@ def test_answers_that_take_longer_than_the_first_timeout_end_the_chase_all_the_s
                 driven.receive(make_fetched(fetch.request_id, *LOG[fetch.from_offset :]))
     assert driven.stored == LOG
     assert driven.intake.counts["unasked"] > 0
+
+
+def test_an_answer_sets_the_next_timeout_by_the_time_it_took() -> None:
+    for took, timeout in ((0.1, FETCH_TIMEOUT_S), (4.0, 8.0)):
+        driven = following_intake()
+        driven.receive(make_beat(END.offset))
+        driven.wait_until(took)
+        driven.answer(LOG[0], end_offset=END.offset)
+        assert driven.intake.next_wakeup() == took + timeout
+
+
+def test_however_long_an_answer_took_the_timeout_is_bounded() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(END.offset))
+    driven.wait_until(75.0 + 79.0)  # The fifth fetch went out at 75 and may take 80.
+    driven.answer(LOG[0], end_offset=END.offset)
+    assert driven.intake.next_wakeup() == driven.now + MAX_FETCH_TIMEOUT_S
+
+
+def test_a_fetch_from_a_queue_that_is_no_more_is_made_anew_at_once() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(END.offset), make_beat(END.offset))
+    assert len(driven.fetches) == 1
+    driven.receive(make_beat(END.offset, reply_to="new acks"))
+    assert [send.to for send in driven.sent if isinstance(send.delivery, Fetch)] == ["acks", "new acks"]
+    driven.receive(make_fetched(driven.fetches[0].request_id, *LOG))
+    assert driven.stored == []
+    driven.receive(make_live(LOG[2], reply_to="newest acks"), make_beat(END.offset, reply_to="newest acks"))
+    assert [send.to for send in driven.sent if isinstance(send.delivery, Fetch)][2:] == ["newest acks"]
+    driven.answer(*LOG)
+    assert driven.stored == LOG
+
+
+def test_a_full_disk_is_not_asked_at_once_to_note_an_epoch_again() -> None:
+    driven = following_intake(*LOG, slow_disk=True)
+    driven.receive(make_beat(END.offset, reign=make_reign(2)))
+    for retry in (1, 2):
+        driven.finish_commit(full=True)
+        assert driven.due is None
+        driven.wait_until(retry * DISK_FULL_RETRY_S)
+        assert driven.due is not None
+    driven.finish_commit()
+    assert [commit.epoch for commit in driven.commits] == [2]
+
+
+def test_a_log_that_waits_to_be_adopted_is_joined_again_when_the_commit_before_finds_no_room() -> None:
+    driven = DrivenIntake(slow_disk=True)
+    driven.receive(make_beat(0))
+    driven.receive(make_beat(1, reign=make_reign(3, log_id=OTHER_LOG_ID)))
+    theirs = make_batch("x", log_id=OTHER_LOG_ID, epoch=3)
+    driven.answer(theirs)
+    driven.finish_commit(full=True)
+    assert driven.intake.state == JOINING
+    driven.wait_until(DISK_FULL_RETRY_S)
+    driven.answer(theirs)
+    driven.finish_commit()
+    assert [(commit.adopt, commit.epoch) for commit in driven.commits] == [(OTHER_LOG_ID, 3)]
 
 
 def test_when_live_batches_overtake_an_answer_the_rest_is_fetched_at_once() -> None:

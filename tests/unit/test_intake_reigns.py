@@ -54,9 +54,9 @@ def test_an_answer_of_another_than_the_followed_master_is_dropped(stranger: Reig
     ids=["rival", "foreign"],
 )
 def test_an_operators_error_is_noticed_once(stranger: ReignId, notice: str) -> None:
-    driven = following_intake()
+    driven = following_intake(LOG[0])
     for _ in range(3):
-        driven.receive(make_beat(reign=stranger), make_live(LOG[0], reign=stranger))
+        driven.receive(make_beat(reign=stranger), make_live(LOG[1], reign=stranger))
     assert len(driven.notices) == 1
     assert notice in driven.notices[0]
 
@@ -185,6 +185,65 @@ def test_a_reconnected_master_gets_acks_where_its_last_delivery_says() -> None:
     driven.receive(make_live(LOG[0]), make_beat(1, reply_to="newer acks"))
     driven.receive(make_live(LOG[1], reply_to="newer acks"), make_live(LOG[2], reply_to="newest acks"))
     assert [send.to for send in driven.sent] == ["acks", "newer acks", "newer acks", "newest acks"]
+
+
+def test_a_log_without_a_record_makes_way_for_another_one() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(1, reign=FOREIGN))
+    assert (driven.intake.reign, driven.intake.log_id, driven.fetches[-1].log_id) == (FOREIGN, None, None)
+    theirs = make_batch("x", log_id=OTHER_LOG_ID, epoch=9)
+    driven.answer(theirs)
+    assert [(commit.adopt, commit.epoch) for commit in driven.commits] == [(OTHER_LOG_ID, 9)]
+    assert driven.stored == [theirs]
+    driven.receive(make_beat(1, reign=REIGN))
+    assert driven.intake.reign == FOREIGN
+
+
+def test_a_log_without_a_record_makes_way_for_another_reign_of_its_epoch_and_for_no_older_one() -> None:
+    driven = following_intake()
+    driven.receive(make_beat(0, reign=OLDER))
+    assert driven.intake.reign == REIGN
+    driven.receive(make_beat(1, reign=RIVAL))
+    assert driven.intake.reign == RIVAL
+    driven.answer(LOG[0])
+    driven.receive(make_beat(1, reign=REIGN))
+    assert driven.intake.reign == RIVAL
+    assert "two masters on one log" in driven.notices[-1]
+
+
+@pytest.mark.parametrize("log_id", [None, OTHER_LOG_ID], ids=["no log", "another log"])
+def test_after_a_restart_without_a_record_the_epochs_of_another_log_mean_nothing(log_id: str | None) -> None:
+    driven = DrivenIntake(log_id=log_id, epoch=9)
+    driven.receive(make_beat(3))
+    driven.answer(*LOG)
+    assert [(commit.adopt, commit.epoch) for commit in driven.commits] == [(LOG_ID, 1)]
+    assert driven.stored == LOG
+
+
+def test_the_epoch_that_is_followed_is_persisted_once_and_with_the_next_batches() -> None:
+    driven = following_intake(*LOG, slow_disk=True)
+    driven.receive(make_beat(3, reign=NEWER), make_beat(5, reign=NEWER))
+    assert driven.due is not None
+    assert (driven.due.adopt, driven.due.epoch, driven.due.batches) == (None, 2, ())
+    driven.answer(*NEWER_LOG[3:])
+    driven.finish_commit()
+    driven.finish_commit()
+    assert driven.due is None
+    assert [(commit.epoch, list(commit.batches)) for commit in driven.commits] == [(2, []), (2, NEWER_LOG[3:])]
+
+
+def test_the_epoch_of_a_log_that_is_not_adopted_yet_is_not_persisted() -> None:
+    driven = DrivenIntake(log_id=None)
+    driven.receive(make_beat(1, reign=FOREIGN), make_beat(3))
+    assert driven.commits == []
+    driven.answer(*LOG)
+    assert [(commit.adopt, commit.epoch) for commit in driven.commits] == [(LOG_ID, 1)]
+
+
+def test_after_a_restart_no_reign_older_than_the_followed_one_is_followed() -> None:
+    driven = DrivenIntake(*LOG, epoch=2)
+    driven.receive(make_beat(3))
+    assert driven.intake.reign is None
 
 
 @pytest.mark.parametrize(

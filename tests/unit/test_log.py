@@ -181,11 +181,33 @@ def test_a_log_is_not_adopted_when_there_is_no_room_for_its_first_records(tmp_pa
         assert reader.identity() == Identity("node1", log.disk_id, LOG_ID, 1)
 
 
-def test_another_log_is_not_adopted(log: Log) -> None:
+def test_another_log_is_not_adopted_in_place_of_one_with_records(log: Log) -> None:
+    log.append(BATCHES)
     for batches in ([], make_batches("x", log_id=OTHER_LOG_ID)):
         with pytest.raises(AssertionError):
             log.append(batches, adopt=OTHER_LOG_ID)
-    assert (log.log_id, log.end) == (LOG_ID, START)
+    assert (log.log_id, log.end) == (LOG_ID, BATCHES[-1].end)
+
+
+def test_another_log_takes_the_place_of_one_without_records_and_its_epochs(tmp_path: Path) -> None:
+    batches = make_batches("x", log_id=OTHER_LOG_ID)
+    with closing(new_log(tmp_path)) as log:
+        log.raise_epoch(9)
+        log.append([], adopt=LOG_ID)
+        assert log.epoch == 9
+        log.append(batches, adopt=OTHER_LOG_ID, epoch=3)
+        assert (log.log_id, log.epoch, log.end) == (OTHER_LOG_ID, 3, batches[-1].end)
+    with closing(Log.open(tmp_path, "node1")) as log:
+        assert (log.log_id, log.epoch, log.end) == (OTHER_LOG_ID, 3, batches[-1].end)
+
+
+def test_an_epoch_is_noted_with_and_without_batches_and_never_lowered(tmp_path: Path) -> None:
+    with closing(new_log(tmp_path)) as log:
+        for batches, epoch, highest in ((BATCHES[:1], 4, 4), (BATCHES[1:2], 2, 4), ([], 6, 6), (BATCHES[2:], 0, 6)):
+            log.append(batches, epoch=epoch)
+            assert log.epoch == highest
+    with closing(Log.open(tmp_path, "node1")) as log:
+        assert (log.epoch, log.end) == (6, BATCHES[-1].end)
 
 
 def test_the_next_reign_begins_above_a_raised_epoch(tmp_path: Path) -> None:

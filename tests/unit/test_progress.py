@@ -53,7 +53,7 @@ class AgainstAllAcksEverReceived(RuleBasedStateMachine):
     def begin(self, batches: int) -> None:
         self.batches = batches
         self.progress = Progress(REIGN, NODES, ENDS[batches])
-        self.received: list[tuple[Ack, int]] = []
+        self.received: list[tuple[Ack, int, int]] = []
 
     @rule(count=st.integers(1, 2))
     def commit(self, count: int) -> None:
@@ -62,23 +62,29 @@ class AgainstAllAcksEverReceived(RuleBasedStateMachine):
             self.progress.committed(ends)
             self.batches += len(ends)
 
+    @rule()
+    def beat(self) -> None:
+        self.progress.beats += 1
+
     @rule(ack=ACKS)
     def ack(self, ack: Ack) -> None:
-        self.received.append((ack, ENDS[self.batches].offset))
+        self.received.append((ack, ENDS[self.batches].offset, self.progress.beats))
         receive(self.progress, ack)
 
     def held_on_the_living_disk(self, node: str) -> int:
-        """The most that was acked of the disk that was first to hear the newest beat, since it is that one."""
-        acks = [(ack, master_end) for ack, master_end in self.received if ack.node == node and ack.reign == REIGN]
-        held = [0]
-        for known in range(len(acks), 0, -1):
-            if living_disk(acks[:known]) != living_disk(acks):
-                break
-            ack, master_end = acks[known - 1]
-            sound = ack.log_id == LOG_ID and ack.state != DIVERGED and ack.acked in ENDS
-            if sound and ack.disk_id == living_disk(acks) and ack.acked.offset <= master_end:
-                held.append(ack.acked.offset)
-        return max(held)
+        """The most that was acked since acks of two disks came, by the first disk to hear a beat sent after that."""
+        living, since, held = None, 0, 0
+        for ack, master_end, beats in self.received:
+            if ack.node != node or ack.reign != REIGN:
+                continue
+            if living not in {None, ack.disk_id}:
+                living, since, held = None, beats + 1, 0
+            if living is None and ack.beat >= since:
+                living = ack.disk_id
+            sound = ack.log_id == LOG_ID and ack.state != DIVERGED and ack.acked in ENDS and ack.epoch <= REIGN.epoch
+            if sound and living is not None and ack.acked.offset <= master_end:
+                held = max(held, ack.acked.offset)
+        return held
 
     @invariant()
     def counts_are_equal(self) -> None:
@@ -90,10 +96,6 @@ class AgainstAllAcksEverReceived(RuleBasedStateMachine):
             )
             assert self.progress.held_by(w) == held_by_w
         assert self.progress.committed_end == self.progress.held_by(3)
-
-
-def living_disk(acks: Sequence[tuple[Ack, int]]) -> str:
-    return max(acks, key=lambda received: received[0].beat)[0].disk_id
 
 
 def copies(end: int, held: Sequence[int]) -> int:
@@ -220,32 +222,42 @@ def test_recent_chains_need_no_reading_and_all_others_do() -> None:
     assert ends(progress) == [4_001]
 
 
-def test_a_new_disk_starts_at_nothing_and_what_is_on_its_way_of_the_old_one_is_not_heard() -> None:
+def test_once_acks_of_two_disks_came_none_counts_until_one_has_heard_a_later_beat() -> None:
     progress = Progress(REIGN, ["node1"], END)
-    receive(progress, make_ack(END, disk_id="old", beat=1))
-    receive(progress, make_ack(ENDS[1], disk_id="new", beat=3), now=1.0)
-    assert ends(progress) == [ENDS[1].offset]
-    for beat in (1, 2, 3):
-        receive(progress, make_ack(END, disk_id="old", beat=beat), now=2.0)
-    assert ends(progress) == [ENDS[1].offset]
-    assert progress.secondaries["node1"].last_seen == 1.0
-
-
-def test_a_new_disk_takes_the_place_of_the_old_one_only_when_it_has_heard_a_newer_beat() -> None:
-    progress = Progress(REIGN, ["node1"], END)
+    progress.beats = 5
     receive(progress, make_ack(END, disk_id="old", beat=5))
-    receive(progress, make_ack(ENDS[1], disk_id="new", beat=5))
-    assert ends(progress) == [END.offset]
-    receive(progress, make_ack(ENDS[1], disk_id="new", beat=6))
+    for disk_id in ("new", "old", "new", "old"):
+        receive(progress, make_ack(END, disk_id=disk_id, beat=5), now=1.0)
+        assert ends(progress) == [0]
+        assert progress.secondaries["node1"].last_seen == 0.0
+    progress.beats = 6
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=6), now=2.0)
+    assert ends(progress) == [ENDS[1].offset]
+    assert progress.secondaries["node1"].last_seen == 2.0
+
+
+def test_a_beat_that_was_sent_before_the_second_disk_was_seen_tells_nothing() -> None:
+    progress = Progress(REIGN, ["node1"], END)
+    progress.beats = 9
+    receive(progress, make_ack(END, disk_id="old", beat=1))
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=9))
+    assert ends(progress) == [0]
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=10))
     assert ends(progress) == [ENDS[1].offset]
 
 
-def test_a_disk_that_comes_back_counts_again_from_the_next_beat_on() -> None:
+def test_what_is_on_its_way_of_the_retired_disk_never_counts_for_the_new_one() -> None:
     progress = Progress(REIGN, ["node1"], END)
-    receive(progress, make_ack(END, disk_id="right", beat=1))
-    receive(progress, make_ack(START, disk_id="wrong", beat=2))
-    receive(progress, make_ack(END, disk_id="right", beat=3))
-    assert ends(progress) == [END.offset]
+    receive(progress, make_ack(END, disk_id="old", beat=0))
+    receive(progress, make_ack(START, disk_id="new", beat=0))
+    progress.beats = 1
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=1))
+    receive(progress, make_ack(END, disk_id="old", beat=1))
+    assert ends(progress) == [0]
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=1))
+    assert ends(progress) == [0]
+    receive(progress, make_ack(ENDS[1], disk_id="new", beat=2))
+    assert ends(progress) == [ENDS[1].offset]
 
 
 @pytest.mark.parametrize("reign", [None, make_reign(0), make_reign(2)], ids=["none", "older", "newer"])
@@ -253,6 +265,4 @@ def test_a_disk_that_follows_another_reign_does_not_retire_the_one_that_follows_
     progress = Progress(REIGN, ["node1"], END)
     receive(progress, make_ack(END, disk_id="right", beat=1))
     receive(progress, make_ack(START, disk_id="other", reign=reign, beat=9))
-    assert ends(progress) == [END.offset]
-    receive(progress, make_ack(ENDS[1], disk_id="other", beat=1))
     assert ends(progress) == [END.offset]

@@ -2,16 +2,19 @@ from collections.abc import Iterable
 
 import pytest
 
+import replicated_log.reign
 from replicated_log.batch import HEADER_BYTES, LENGTH_BYTES, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, START, Batch, Position
 from replicated_log.delivery import JOINING, LiveBatches
 from replicated_log.progress import UNHEALTHY_AFTER_S
 from replicated_log.reign import (
     HEARING_S,
+    HEARING_UNCONNECTED_S,
     MAX_COMMIT_BATCHES,
     AnswerFetch,
     Appended,
     Commit,
     NotAppended,
+    OverloadedError,
     Publish,
     Reached,
     ReadChain,
@@ -26,6 +29,14 @@ MIB = 1 << 20
 def new_reign(*secondaries: str, end: Position = START, require_quorum: bool = False) -> Reign[str]:
     reign = Reign[str](REIGN, secondaries, end, require_quorum=require_quorum)
     reign.connected("acks")
+    return reign
+
+
+def heard_reign(*secondaries: str) -> Reign[str]:
+    """One that has heard each of its secondaries say that it has no log yet."""
+    reign = new_reign(*secondaries)
+    for node in secondaries:
+        reign.receive(make_ack(START, node=node, log_id=None, state=JOINING), 0.0)
     return reign
 
 
@@ -138,7 +149,7 @@ def test_a_batch_has_no_more_records_than_allowed() -> None:
 
 
 def test_w_nodes_must_hold_a_record_before_its_ticket_is_reached() -> None:
-    reign = new_reign("node1", "node2", "node3")
+    reign = heard_reign("node1", "node2", "node3")
     for w in (1, 2, 3, 4):
         append(reign, f"w={w}", w=w)
     (batch,) = commit(reign)
@@ -150,7 +161,7 @@ def test_w_nodes_must_hold_a_record_before_its_ticket_is_reached() -> None:
 
 
 def test_an_append_of_several_messages_is_reached_with_its_last_one() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     reign.append("all", [b"a", b"b"], w=2, time_ms=0, now=0.0)
     (batch,) = commit(reign)
     for position, reached in ((START, []), (batch.end, [Reached("all")])):
@@ -159,14 +170,14 @@ def test_an_append_of_several_messages_is_reached_with_its_last_one() -> None:
 
 
 def test_one_ack_reaches_all_records_below_it() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     batches = [append_and_commit(reign, text, w=2)[0] for text in "abc"]
     reign.receive(make_ack(batches[1].end), 0.0)
     assert only(reign.decisions(), Reached) == [Reached("a"), Reached("b")]
 
 
 def test_acks_of_nodes_that_are_not_configured_reach_nothing() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     (batch,) = append_and_commit(reign, "a", w=2)
     reign.receive(make_ack(batch.end, node="observer"), 0.0)
     assert only(reign.decisions(), Reached) == []
@@ -204,7 +215,7 @@ def test_waiting_for_what_is_held_already_ends_at_once() -> None:
 
 
 def test_a_forgotten_ticket_is_never_reached_and_what_it_appended_is_published() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     (batch,) = append_and_commit(reign, "a", w=2)
     reign.forget("a")
     assert reign.waiting == 0
@@ -215,7 +226,7 @@ def test_a_forgotten_ticket_is_never_reached_and_what_it_appended_is_published()
 
 
 def test_a_ticket_forgotten_before_its_commit_is_never_heard_of_and_what_it_appended_is_published() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     append(reign, "a", "b", w=2)
     reign.forget("a")
     (due,) = only(reign.decisions(), Commit)
@@ -258,7 +269,7 @@ def test_a_master_whose_secondary_holds_more_refuses_to_append_until_that_is_set
 
 
 def test_what_waits_when_a_conflict_shows_is_not_appended_and_what_is_being_committed_is() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     append(reign, "a")
     assert only(reign.decisions(), Commit)
     append(reign, "b", "c")
@@ -274,9 +285,9 @@ def test_what_waits_when_a_conflict_shows_is_not_appended_and_what_is_being_comm
     assert reign.waiting == 0
 
 
-def test_a_reign_that_begins_with_records_commits_nothing_until_it_has_heard_every_configured_secondary() -> None:
-    (old,) = make_batches("a")
-    reign = new_reign("node1", "node2", end=old.end)
+@pytest.mark.parametrize("end", [START, make_batches("a")[0].end], ids=["new", "old"])
+def test_a_reign_commits_nothing_until_it_has_heard_every_configured_secondary(end: Position) -> None:
+    reign = new_reign("node1", "node2", end=end)
     append(reign, "b")
     reign.receive(make_ack(START, node="node1"), 0.0)
     reign.receive(make_ack(START, node="observer"), 0.0)
@@ -295,6 +306,66 @@ def test_a_reign_does_not_wait_for_ever_to_hear_its_secondaries() -> None:
         assert len(only(reign.decisions(), Commit)) == commits
 
 
+def test_a_reign_that_is_not_connected_waits_longer_and_anew_from_its_first_connection() -> None:
+    for connected_at, commits_at in ((None, HEARING_UNCONNECTED_S), (3.0, 3.0 + HEARING_S), (3.9, 3.9 + HEARING_S)):
+        reign = Reign[str](REIGN, ["node1"], START)
+        append(reign, "a")
+        reign.tick(0.0)
+        if connected_at is not None:
+            for at in (connected_at, connected_at + 0.5):  # Only the first connection counts.
+                reign.connection_lost()
+                reign.connected("acks")
+                reign.tick(at)
+        reign.tick(commits_at - 0.01)
+        assert only(reign.decisions(), Commit) == []
+        reign.tick(commits_at)
+        assert texts(commit(reign)) == [["a"]]
+
+
+def test_what_waits_is_bounded_be_it_for_the_disk_or_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicated_log.reign, "MAX_WAITING", 3)
+    reign = heard_reign("node1")
+    (first,) = append_and_commit(reign, "a", w=2)
+    append(reign, "b", w=2)
+    assert only(reign.decisions(), Commit)
+    append(reign, "c", w=2)
+    with pytest.raises(OverloadedError):
+        append(reign, "d")
+    assert reign.waiting == 3
+    reign.receive(make_ack(first.end), 0.0)
+    append(reign, "d")
+    reign.forget("b")
+    reign.committed()
+    append(reign, "e")
+    assert texts(commit(reign)) == [["c", "d", "e"]]
+
+
+def test_the_bytes_that_wait_for_the_disk_are_bounded_and_free_when_stored_or_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replicated_log.reign, "MAX_UNCOMMITTED_BYTES", 2 * (1 + LENGTH_BYTES))
+    reign = heard_reign("node1")
+    for end_of_wait in (reign.committed, reign.commit_refused, reign.committed):
+        append(reign, "a", "b", w=2)
+        assert only(reign.decisions(), Commit)
+        with pytest.raises(OverloadedError, match="10 bytes"):
+            append(reign, "c")
+        end_of_wait()
+        reign.decisions()
+        reign.forget("a")
+        reign.forget("b")
+
+
+def test_the_bytes_that_a_conflict_refuses_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicated_log.reign, "MAX_UNCOMMITTED_BYTES", 2 * (1 + LENGTH_BYTES))
+    reign = heard_reign("node1")
+    for _ in range(2):
+        append(reign, "a", "b")
+        reign.receive(make_ack(make_batches("x")[-1].end, reign=None), 0.0)
+        assert len(only(reign.decisions(), NotAppended)) == 2
+        reign.receive(make_ack(START), 0.0)
+
+
 def test_what_waits_to_hear_the_secondaries_is_refused_when_one_holds_more() -> None:
     log = make_batches("a", "b")
     reign = new_reign("node1", "node2", end=log[0].end)
@@ -311,6 +382,8 @@ def test_where_a_quorum_is_required_appends_are_refused_while_fewer_nodes_are_al
     assert reign.decisions() == []
 
     reign.receive(make_ack(START), 100.0)
+    reign.tick(100.0)
+    reign.tick(100.0 + HEARING_S)
     append(reign, "b", now=100.0 + UNHEALTHY_AFTER_S - 0.1)
     assert texts(commit(reign)) == [["b"]]
     with pytest.raises(ReadOnlyError, match="1 of 3 nodes are alive"):

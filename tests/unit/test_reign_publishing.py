@@ -162,6 +162,8 @@ def test_what_is_on_disk_is_published_before_the_next_commit_begins() -> None:
 def test_a_beat_says_how_far_a_majority_holds_and_comes_after_the_batches_it_speaks_of() -> None:
     reign = new_reign("node1", "node2")
     reign.connected("acks")
+    for node in ("node1", "node2"):
+        reign.receive(make_ack(START, node=node), 0.0)
     append_and_commit(reign)
     reign.receive(make_ack(reign.progress.end), 0.0)
     reign.append(next(TICKETS), [b"x"], w=1, time_ms=0, now=0.0)

@@ -26,8 +26,32 @@ def test_a_secondary_that_holds_more_is_a_conflict_until_it_does_not() -> None:
     assert f"node2 holds {END.offset} records" in progress.conflict
     progress.ack(make_ack(ENDS[1]), now=0.0)
     assert progress.conflict is not None
-    progress.ack(make_ack(START, node="node2", disk_id="wiped", log_id=None, state=JOINING), now=0.0)
+    for log_id in (None, OTHER_LOG_ID):
+        progress.ack(make_ack(START, node="node2", log_id=log_id, reign=None), now=0.0)
+        assert progress.conflict is not None
+    progress.ack(make_ack(ENDS[1], node="node2"), now=0.0)
     assert progress.conflict is None
+
+
+def test_a_conflict_ends_with_its_disk() -> None:
+    progress = new_progress("node1")
+    progress.ack(make_ack(END, state=DIVERGED), now=0.0)
+    assert progress.conflict == "node1 holds other records"
+    progress.ack(make_ack(START, disk_id="wiped", log_id=None, state=JOINING), now=0.0)
+    assert progress.conflict is None
+
+
+@pytest.mark.parametrize("is_recent", [True, False], ids=["recent", "old"])
+def test_a_secondary_that_holds_other_records_is_a_conflict_until_its_log_matches(is_recent: bool) -> None:
+    progress = new_progress("node1") if is_recent else Progress(REIGN, ["node1"], END)
+    asked = progress.ack(make_ack(Position(ENDS[2].offset, b"?" * 16)), now=0.0)
+    assert asked == (None if is_recent else ENDS[2].offset)
+    progress.chain_read(ENDS[2].offset, ENDS[2].chain, now=0.0)
+    assert progress.conflict == f"node1 holds other records below {ENDS[2].offset}"
+    assert progress.secondaries["node1"].health(0.0) is Health.DIVERGED
+    progress.ack(make_ack(END), now=0.0)
+    assert progress.conflict is None
+    assert progress.held_by(2) == END.offset
 
 
 def test_a_secondary_that_holds_more_of_another_log_is_a_conflict() -> None:
@@ -37,17 +61,14 @@ def test_a_secondary_that_holds_more_of_another_log_is_a_conflict() -> None:
     assert OTHER_LOG_ID in progress.conflict
 
 
-def test_any_records_of_another_log_are_a_conflict_where_the_masters_log_was_new_when_it_began() -> None:
-    progress = new_progress("node1")
-    for held, is_conflict in ((START, False), (ENDS[1], True)):
-        progress.ack(make_ack(held, log_id=OTHER_LOG_ID, reign=None), now=0.0)
-        assert ("this log is new" in str(progress.conflict)) is is_conflict
-
-
-def test_a_secondary_that_holds_less_of_another_log_than_an_old_master_has_diverged() -> None:
-    progress = Progress(REIGN, ["node1"], END)
-    progress.ack(make_ack(ENDS[1], log_id=OTHER_LOG_ID, reign=None), now=0.0)
+@pytest.mark.parametrize("begin", [START, END], ids=["new", "old"])
+def test_any_records_of_another_log_are_a_conflict_however_old_the_masters_log_is(begin: Position) -> None:
+    progress = Progress(REIGN, ["node1"], begin)
+    progress.committed([END])
+    progress.ack(make_ack(START, log_id=OTHER_LOG_ID, reign=None), now=0.0)
     assert progress.conflict is None
+    progress.ack(make_ack(ENDS[1], log_id=OTHER_LOG_ID, reign=None), now=0.0)
+    assert OTHER_LOG_ID in str(progress.conflict)
     assert progress.secondaries["node1"].health(0.0) is Health.DIVERGED
 
 

@@ -82,6 +82,11 @@ def test_leading_zeros_mean_nothing() -> None:
         ("w=two text", None, "w=two text"),
         ("w=٢ text", None, "w=٢ text"),
         ("w= text", None, "w= text"),
+        ("w=allow me", None, "w=allow me"),
+        ("w=majority_ text", None, "w=majority_ text"),
+        ("w=all2 text", None, "w=all2 text"),
+        ("w=all", "all", ""),
+        ("w=all, text", "all", ", text"),
     ],
 )
 def test_the_prefix_is_split_from_the_message(text: str, w: str | None, message: str) -> None:

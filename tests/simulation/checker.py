@@ -1,0 +1,362 @@
+"""Says whether a history keeps the promises. Linear in the history, and knows nothing of how the cluster works.
+
+The rules, by the names that a violation carries:
+
+    agreement    every disk's log is a gap-free prefix of one sequence, byte for byte, at all times
+    unique       no message is in the sequence twice
+    phantom      no message is in it that no client asked for
+    durable      an answer with w=k: k configured nodes had the records on disk then, at the answered offset
+    latency      and it had passed the simulated latency of each of them
+    answered     nobody is left waiting for an append that all nodes have announced
+    committed    what is shown as committed has been on a majority of the configured nodes
+    refused      a message that was refused for sure is on no disk
+    order        an append that was asked for after another was answered comes after it
+    reads        a read shows nothing but what is durable on that disk, all of it in order, and never goes back
+    lost         a disk never loses what was durable on it
+    read-only    a master refuses appends, seconds after it could know, when others hold what it has lost; never else
+    healing      when the faults have ended, every node has the whole log within bounded time
+
+A node's disk may be lost while its ack is under way; nobody can know. So an earlier disk of a node counts for `durable`
+until the master has heard from the one that replaced it. After PastLost the sequence may fork: until it is Settled, a
+log is a prefix of the old sequence or of what the master makes of its copy.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.simulation.history import (
+    Answered,
+    Broken,
+    Cluster,
+    DiskSeen,
+    Durable,
+    End,
+    Event,
+    Fault,
+    Held,
+    Opened,
+    PastLost,
+    Read,
+    Record,
+    Refused,
+    Request,
+    Restored,
+    Settled,
+    Stuck,
+    TimedOut,
+    Wiped,
+)
+
+_ROUNDING_S: Final = 1e-6
+READ_ONLY_WITHIN_S: Final = 3.0
+"""Before an operator restores a master, it must have been read-only for at least so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    rule: str
+    time: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.what} (at {self.time:.3f} s)"
+
+
+class _BrokenError(Exception):
+    """A rule is broken."""
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """One sequence of records; ``digests`` maps an end to the digest of all bytes below it."""
+
+    records: list[Record] = field(default_factory=list)
+    digests: dict[int, str] = field(default_factory=dict)
+    messages: set[str] = field(default_factory=set)
+
+    def cut(self, end: int) -> "_Line":
+        records = self.records[:end]
+        digests = {at: digest for at, digest in self.digests.items() if at <= end}
+        return _Line(records, digests, {record[2] for record in records})
+
+
+@dataclass(slots=True, eq=False)
+class _Disk:
+    node: str
+    line: _Line
+    end: int = 0
+    shown: int = 0
+    ack_delay: float = 0.0
+    gone: bool = False
+    announced: int = 0
+    """What may be announced by now; ``delayed`` is what comes next: when, and up to where."""
+    delayed: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def grow(self, end: int, time: float) -> None:
+        self.end = end
+        if self.ack_delay:
+            self.delayed.append((time + self.ack_delay, end))
+        else:
+            self.announced = end
+
+    def announced_by(self, time: float) -> int:
+        while self.delayed and self.delayed[0][0] <= time + _ROUNDING_S:
+            self.announced = self.delayed.popleft()[1]
+        return self.announced
+
+    def open(self) -> None:
+        self.announced = self.end
+        self.delayed.clear()
+
+
+@dataclass(slots=True)
+class _Append:
+    messages: tuple[str, ...]
+    w: int
+    floor: int
+    offset: int | None = None
+    waits: bool = True
+
+
+def check(history: Iterable[Event]) -> Violation | None:
+    """The first violation in a history, or None."""
+    checker = _Checker()
+    for event in history:
+        try:
+            checker.take(event)
+        except _BrokenError as broken:
+            rule, what = broken.args
+            return Violation(rule, event.time, what)
+    return None
+
+
+class _Checker:
+    def __init__(self) -> None:
+        self.master = ""
+        self.configured: tuple[str, ...] = ()
+        self.disks: dict[str, _Disk] = {}
+        self.counted: dict[str, list[_Disk]] = {}
+        self.appends: dict[int, _Append] = {}
+        self.asked: set[str] = set()
+        self.refused: set[str] = set()
+        self.line = _Line()
+        self.fork: _Line | None = None
+        self.past_lost = False
+        self.floor = -1
+        self.committed = 0
+        self.master_grew = 0.0
+        self.ack_delays: dict[str, float] = {}
+        self.full_end = 0
+
+    def take(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch per kind of event
+        match event:
+            case Durable():
+                self._durable(event)
+            case Read():
+                self._read(event)
+            case Request(_, op, messages, w):
+                self.appends[op] = _Append(messages, w, self.floor)
+                self.asked.update(messages)
+            case Answered(_, op, offset):
+                self.appends[op].waits = False
+                self._placed(op, offset)
+                self._held(op, self.appends[op].w, event.time)
+            case Held(_, op, w):
+                self._held(op, w, event.time)
+            case TimedOut(_, op, offset):
+                self.appends[op].waits = False
+                if offset is not None:
+                    self._placed(op, offset)
+            case Broken(_, op):
+                self.appends[op].waits = False
+            case Refused(_, op, why):
+                self.appends[op].waits = False
+                self._refuse(op, why)
+            case Opened():
+                self._opened(event)
+            case Wiped(_, disk):
+                if disk in self.disks:
+                    self.disks[disk].gone = True
+            case DiskSeen(_, disk):
+                self._seen(self.disks[disk])
+            case Cluster(_, master, secondaries, observers, ack_delays):
+                self.ack_delays = dict(ack_delays)
+                self.master, self.configured = master, (master, *secondaries)
+                self.counted = {node: [] for node in (*self.configured, *observers)}
+            case PastLost():
+                self._past_lost(event)
+            case Settled(_, disk):
+                self._unanimous(self.disks[disk])
+                self._settle(self.disks[disk])
+            case Restored(time, disk, source):
+                if time - self.master_grew < READ_ONLY_WITHIN_S:
+                    raise _BrokenError("read-only", f"{disk} had to be restored, and its log grew to the last")
+                self._settle(self.disks[source])
+                self.disks[disk] = _Disk(self.master, self.line, self.disks[source].end)
+                self.counted[self.master] = [self.disks[disk]]
+            case Stuck(_, what):
+                raise _BrokenError("healing", what)
+            case End():
+                self._end()
+            case Fault():
+                pass
+
+    def _durable(self, event: Durable) -> None:
+        disk = self.disks[event.disk]
+        if disk.node == self.master:
+            self.master_grew = event.time
+        if event.first_offset != disk.end:
+            raise _BrokenError("agreement", f"{event.disk} ends at {disk.end} and goes on at {event.first_offset}")
+        end = disk.end + len(event.records)
+        if self.fork is not None and not self._fits(disk.line, event, end):
+            # The old sequence can't grow any more: whoever has something new has it from the master's copy.
+            other = self.fork if disk.line is self.line else self.line
+            if other.records[: disk.end] == disk.line.records[: disk.end]:
+                disk.line = other
+        self._extend(disk, event, end)
+        disk.grow(end, event.time)
+        if self.fork is None:
+            held = sorted((self._held_end(node) for node in self.configured), reverse=True)
+            self.committed = max(self.committed, held[len(held) // 2])
+
+    def _fits(self, line: _Line, event: Durable, end: int) -> bool:
+        known = line.records[event.first_offset : end]
+        if self.fork is not None and line is self.line and end > len(line.records):
+            return False
+        return known == list(event.records[: len(known)]) and line.digests.get(end, event.digest) == event.digest
+
+    def _extend(self, disk: _Disk, event: Durable, end: int) -> None:
+        line = disk.line
+        if not self._fits(line, event, end):
+            known = line.records[event.first_offset : end]
+            raise _BrokenError(
+                "agreement", f"{event.disk} has {event.records} from {event.first_offset} on, not {known}"
+            )
+        new = event.records[max(len(line.records) - event.first_offset, 0) :]
+        for _, _, message in new:
+            if message not in self.asked:
+                raise _BrokenError("phantom", f"nobody asked for {message!r}, which is on {event.disk}")
+            if message in line.messages:
+                raise _BrokenError("unique", f"{message!r} is on {event.disk} a second time")
+            if message in self.refused:
+                raise _BrokenError("refused", f"{message!r} was refused, and is on {event.disk}")
+            line.messages.add(message)
+        if new and disk.node != self.master:
+            raise _BrokenError("durable", f"{event.disk} has {new} before the master's own disk")
+        line.records.extend(new)
+        line.digests[end] = event.digest
+
+    def _read(self, event: Read) -> None:
+        disk = self.disks[event.disk]
+        end = len(event.records)
+        if end > disk.end:
+            raise _BrokenError("reads", f"{event.disk} shows {end} records, and {disk.end} are durable")
+        if end < disk.shown:
+            raise _BrokenError("reads", f"{event.disk} shows {end} records after it has shown {disk.shown}")
+        if list(event.records) != disk.line.records[:end]:
+            raise _BrokenError("reads", f"{event.disk} shows {event.records}, not {disk.line.records[:end]}")
+        disk.shown = end
+        claimed = min(event.committed_end or 0, end)
+        if not self.past_lost and claimed > self.committed:
+            raise _BrokenError(
+                "committed", f"{event.disk} shows {claimed} records as committed, and {self.committed} are"
+            )
+
+    def _placed(self, op: int, offset: int) -> None:
+        """The client was told where its messages are."""
+        append = self.appends[op]
+        append.offset = offset
+        if offset <= append.floor:
+            raise _BrokenError("order", f"{append.messages} is at {offset}, and {append.floor} was answered before")
+        if not self._has(self.counted[self.master][-1], append):
+            raise _BrokenError("durable", f"{append.messages} is not on the master's disk at {offset}")
+
+    def _held(self, op: int, w: int, time: float) -> None:
+        append = self.appends[op]
+        assert append.offset is not None
+        holders = [node for node in self.configured if any(self._has(disk, append) for disk in self.counted[node])]
+        if len(holders) < w:
+            raise _BrokenError(
+                "durable", f"{append.messages} at {append.offset} was said to be on {w}, is on {holders}"
+            )
+        end = append.offset + len(append.messages)
+        passed = [node for node in holders if any(disk.announced_by(time) >= end for disk in self.counted[node])]
+        if len(passed) < w:
+            raise _BrokenError("latency", f"{append.messages} was said to be on {w}, and only {passed} could say so")
+        if w == len(self.configured):
+            self.full_end = max(self.full_end, end)
+        self.floor = max(self.floor, append.offset + len(append.messages) - 1)
+
+    def _has(self, disk: _Disk, append: _Append) -> bool:
+        assert append.offset is not None
+        end = append.offset + len(append.messages)
+        if disk.end < end:
+            return False
+        return tuple(record[2] for record in disk.line.records[append.offset : end]) == append.messages
+
+    def _held_end(self, node: str) -> int:
+        return max((disk.end for disk in self.counted[node]), default=0)
+
+    def _refuse(self, op: int, why: str) -> None:
+        messages = self.appends[op].messages
+        if why == "read-only" and not self.past_lost:
+            raise _BrokenError("read-only", f"{messages} was refused by a master that lacks nothing")
+        self.refused.update(messages)
+        for line in (self.line, self.fork):
+            if line is not None and not line.messages.isdisjoint(messages):
+                raise _BrokenError("refused", f"{messages} was refused, and is in the log")
+
+    def _opened(self, event: Opened) -> None:
+        disk = self.disks.get(event.disk)
+        if disk is None:
+            disk = self.disks[event.disk] = _Disk(event.node, self.line, ack_delay=self.ack_delays.get(event.node, 0.0))
+            self.counted[event.node].append(disk)
+            if event.node == self.master:
+                self._seen(disk)
+        if event.end != disk.end:
+            raise _BrokenError("lost", f"{event.disk} is opened at {event.end}, and had {disk.end} durable records")
+        disk.open()
+
+    def _seen(self, disk: _Disk) -> None:
+        counted = self.counted[disk.node]
+        if disk in counted:
+            del counted[: counted.index(disk)]
+
+    def _past_lost(self, event: PastLost) -> None:
+        """A new disk for the master, with the first records of the line, and what it makes of them."""
+        self.past_lost = True
+        self.fork = self.line.cut(event.end)
+        self.disks[event.disk] = _Disk(self.master, self.fork, event.end)
+        self.counted[self.master] = [self.disks[event.disk]]
+        self.floor = min(self.floor, event.end - 1)
+
+    def _unanimous(self, master: _Disk) -> None:
+        """Nobody holds what the master lacks, or it would have had to be read-only."""
+        for node in self.configured:
+            for disk in self.counted[node][-1:]:
+                if not disk.gone and disk.line.records[: disk.end] != master.line.records[: master.end][: disk.end]:
+                    raise _BrokenError("read-only", f"{node} holds records that the master lacks, and goes on without")
+
+    def _settle(self, disk: _Disk) -> None:
+        """The line goes on from this disk, which becomes the master's if it isn't."""
+        line = disk.line.cut(disk.end)
+        for other in self.disks.values():
+            if other.line.records[: other.end] == line.records[: other.end]:
+                other.line = line
+        self.line, self.fork = line, None
+        self.floor = min(self.floor, disk.end - 1)
+
+    def _end(self) -> None:
+        end = len(self.line.records)
+        for node, disks in self.counted.items():
+            if disks[-1].shown != end or disks[-1].line is not self.line:
+                raise _BrokenError("healing", f"{node} shows {disks[-1].shown} records of {end}")
+        places = {record[2]: offset for offset, record in enumerate(self.line.records)}
+        for append in self.appends.values():
+            offset = places.get(append.messages[0])
+            if offset is not None and offset < self.full_end and append.waits and not self.past_lost:
+                raise _BrokenError("answered", f"{append.messages} is on all nodes, and its client still waits")
+            if offset is not None and offset <= append.floor and not self.past_lost:
+                raise _BrokenError("order", f"{append.messages} is at {offset}, and {append.floor} was answered before")

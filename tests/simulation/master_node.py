@@ -1,0 +1,193 @@
+"""A virtual master: the real Reign, driven as master/replicator.py drives it."""
+
+from typing import Final
+
+from replicated_log.batch import Batch
+from replicated_log.delivery import (
+    BEAT_INTERVAL_S,
+    Ack,
+    Beat,
+    Envelope,
+    Fetch,
+    LiveBatches,
+    MalformedDeliveryError,
+    ReignId,
+    decode,
+    encode,
+)
+from replicated_log.intake import Persist
+from replicated_log.log import DiskFullError
+from replicated_log.reign import (
+    AnswerFetch,
+    Appended,
+    Commit,
+    NotAppended,
+    OverloadedError,
+    Publish,
+    Reached,
+    ReadChain,
+    ReadOnlyError,
+    Reign,
+)
+from tests.simulation.broker import Session
+from tests.simulation.history import Answered, Broken, Held, Read, Refused, TimedOut
+from tests.simulation.host import Driver, Host
+from tests.simulation.plan import Append
+
+PUBLISH_TIMEOUT_S: Final = 5.0
+QUESTION_S: Final = 5.0
+
+
+class Master(Driver):
+    """Clients' appends are known by the number of the operation, their questions by that number made negative."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        epoch = self.log.begin_reign()
+        assert self.log.log_id is not None
+        reign = ReignId(self.log.log_id, epoch, self.world.fresh_id())
+        names = [node.name for node in self.world.plan.secondaries]
+        quorum = self.world.plan.require_quorum
+        self.reign: Reign[int] = Reign(reign, names, self.log.end, require_quorum=quorum)
+        self._open: dict[int, int | None] = {}
+        self._questions: dict[int, tuple[int, int]] = {}
+        self._unconfirmed: dict[int, float] = {}
+        self._published = 0
+        self._tick()
+
+    def append(self, operation: Append, messages: tuple[str, ...]) -> None:
+        number = operation.number
+        encoded = [message.encode() for message in messages]
+        time_ms = 1_700_000_000_000 + int(self.world.now * 1000)
+        try:
+            self.reign.append(number, encoded, w=operation.w, time_ms=time_ms, now=self.clock)
+        except ReadOnlyError:
+            self._say(Refused(self.world.now, number, "read-only" if self.reign.progress.conflict else "no quorum"))
+            return
+        except OverloadedError:
+            self._say(Refused(self.world.now, number, "overloaded"))
+            return
+        self._open[number] = None
+        self.after(operation.timeout, self._time_out, number)
+        self._perform()
+
+    def ask(self, number: int, last: int, w: int) -> None:
+        """Wait until ``w`` nodes hold the records of an earlier append, up to ``last``."""
+        ticket = -1 - len(self._questions)
+        self._questions[ticket] = (number, w)
+        self.reign.wait(ticket, last, w)
+        self.after(QUESTION_S, self.reign.forget, ticket)
+        self._perform()
+
+    def _time_out(self, number: int) -> None:
+        if number in self._open:
+            self.reign.forget(number)
+            self._say(TimedOut(self.world.now, number, self._open.pop(number)))
+
+    def _say(self, event: Answered | TimedOut | Refused | Held | Broken) -> None:
+        self.world.tell_client(event)
+
+    def _perform(self) -> None:
+        for decision in self.reign.decisions():
+            match decision:
+                case Publish(delivery):
+                    self._publish(delivery)
+                case Commit(batches):
+                    self._writing = Persist(None, 0, batches)
+                    self.after(self._disk_time(), self._commit, batches)
+                case Appended(ticket, offset):
+                    self._open[ticket] = offset
+                case Reached(ticket):
+                    self._reached(ticket)
+                case NotAppended(ticket, read_only):
+                    if self._open.pop(ticket, 0) is None:
+                        self._say(Refused(self.world.now, ticket, "read-only" if read_only else "disk full"))
+                case ReadChain(offset):
+                    self.after(self._disk_time(), self._read_chain, offset)
+                case AnswerFetch(fetch):
+                    self.after(self._disk_time(), self._answer_fetch, fetch)
+
+    def _publish(self, delivery: LiveBatches | Beat) -> None:
+        if self.session is None:
+            return
+        if isinstance(delivery, LiveBatches):
+            self._published += 1
+            self._unconfirmed[self._published] = self.world.now
+            self.session.publish(encode(delivery), confirm=self._published)
+        else:
+            self.session.publish(encode(delivery), confirm=None)
+
+    def _reached(self, ticket: int) -> None:
+        if ticket < 0:
+            number, w = self._questions[ticket]
+            self._say(Held(self.world.now, number, w))
+        elif (offset := self._open.pop(ticket, None)) is not None:
+            self._say(Answered(self.world.now, ticket, offset))
+
+    def _commit(self, batches: tuple[Batch, ...]) -> None:
+        self._writing = None
+        try:
+            self.log.append(batches)
+        except DiskFullError:
+            self.reign.commit_refused()
+        else:
+            self.reign.committed()
+        self._perform()
+
+    def _read_chain(self, offset: int) -> None:
+        self.reign.chain_read(offset, self.log.chain_at(offset), self.clock)
+        self._perform()
+
+    def _answer_fetch(self, fetch: Fetch) -> None:
+        batches = self.log.read(fetch.from_offset, self.world.bound("reign.MAX_DELIVERY_BYTES"))
+        if self.session is not None:
+            self.session.send(fetch.reply_to, encode(self.reign.fetched(fetch, batches)))
+
+    def _tick(self) -> None:
+        if self._unconfirmed and self.world.now - min(self._unconfirmed.values()) > PUBLISH_TIMEOUT_S:
+            self.give_up_session()
+        self._beat()
+        self.after(BEAT_INTERVAL_S, self._tick)
+
+    def _beat(self) -> None:
+        self.reign.tick(self.clock)
+        self._perform()
+
+    def _connected(self, session: Session) -> None:
+        self._unconfirmed.clear()
+        reply_to = f"replog.main.acks.{self.reign.id.epoch}.{session.number}"
+        self.world.broker.declare_exclusive(reply_to, session)
+        self.reign.connected(reply_to)
+        self._beat()
+
+    def _disconnected(self) -> None:
+        self._unconfirmed.clear()
+        self.reign.connection_lost()
+        self._perform()
+
+    def receive(self, session: Session, _: int, envelope: Envelope) -> None:
+        if session is not self.session:
+            return
+        try:
+            delivery = decode(envelope)
+        except MalformedDeliveryError:
+            return
+        assert isinstance(delivery, Ack | Fetch)
+        if isinstance(delivery, Ack):
+            self.world.seen(delivery.disk_id)
+        self.reign.receive(delivery, self.clock)
+        self._perform()
+
+    def confirmed(self, session: Session, number: int) -> None:
+        if session is self.session and self._unconfirmed.pop(number, None) is not None:
+            self.reign.confirmed()
+            self._perform()
+
+    def end(self, *, power_cut: bool) -> None:
+        super().end(power_cut=power_cut)
+        for number in self._open:
+            self._say(Broken(self.world.now, number))
+
+    def read(self) -> Read:
+        disk = self.host.disk
+        return Read(self.world.now, disk.label, tuple(disk.records), self.reign.progress.committed_end)
