@@ -99,13 +99,20 @@ class Node:
     def exit_code(self) -> int:
         """The exit code of a process that ends by itself."""
         assert self.process is not None
-        process, self.process = self.process, None
-        return process.wait(PATIENCE_S)
+        exit_code = self.process.wait(PATIENCE_S)
+        self.process = None
+        return exit_code
 
     def _end(self, number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(number)
         return self.exit_code()
+
+    def command(self, *arguments: str) -> str:
+        """Run the module with arguments and this node's settings; what it prints. The node itself must not run."""
+        assert self.process is None
+        command = [sys.executable, "-m", self._module, *arguments]
+        return subprocess.run(command, env=self.environ, check=True, capture_output=True, text=True).stdout
 
     def logged(self) -> str:
         return self.log_file.read_text()

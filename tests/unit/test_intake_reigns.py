@@ -226,9 +226,8 @@ def test_the_epoch_that_is_followed_is_persisted_once_and_with_the_next_batches(
     assert driven.due is not None
     assert (driven.due.adopt, driven.due.epoch, driven.due.batches) == (None, 2, ())
     driven.answer(*NEWER_LOG[3:])
-    driven.finish_commit()
-    driven.finish_commit()
-    assert driven.due is None
+    for _ in range(2):
+        driven.finish_commit()
     assert [(commit.epoch, list(commit.batches)) for commit in driven.commits] == [(2, []), (2, NEWER_LOG[3:])]
 
 
@@ -291,3 +290,15 @@ def test_what_was_accepted_before_the_divergence_is_stored_all_the_same() -> Non
     driven.finish_commit()
     driven.finish_commit()
     assert driven.stored == LOG[:2]
+
+
+def test_a_log_that_waits_to_be_adopted_is_forgotten_when_another_is_followed_meanwhile() -> None:
+    driven = DrivenIntake(slow_disk=True)
+    driven.receive(make_beat(0), make_beat(0, reign=FOREIGN))
+    driven.answer()
+    driven.receive(make_beat(3))
+    driven.finish_commit()
+    driven.answer(*LOG)
+    driven.finish_commit()
+    assert [(commit.adopt, commit.epoch) for commit in driven.commits] == [(None, 1), (LOG_ID, 1)]
+    assert driven.stored == LOG
