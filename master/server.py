@@ -84,6 +84,7 @@ def _status(settings: MasterSettings, replicator: Replicator) -> dict[str, Any]:
         "nodes": progress.nodes,
         "broker": "connected" if replicator.connected else "disconnected",
         "read_only": reign.read_only(now),
+        "disk_full": replicator.disk_full,
         "poison": replicator.poison,
         "secondaries": [shown(secondary) for secondary in progress.secondaries.values()],
         "observers": [shown(secondary) for secondary in progress.observers.values()],

@@ -12,6 +12,7 @@ from typing import Self
 import pytest
 
 from infra.broker import wait_until
+from infra.child_process import stop_child
 from infra.docker_broker import IMAGE, docker_problem
 from tests.container_broker import AnyBroker
 from tests.e2e.on_terminal import CTRL_C, CTRL_D, OnTerminal
@@ -72,7 +73,7 @@ def test_ctrl_c_stops_everything_that_the_demo_started(own_broker: str, tmp_path
         assert len(processes_in(tmp_path)) >= 6, "the demo, the broker's, three nodes, and the client"
         assert (demo.container in demo.said()) is (own_broker == "docker")
         demo.press_ctrl_c()
-        assert demo.exit_code() == 128 + signal.SIGINT, demo.said()
+        assert demo.exit_code(timeout_s=30) == 128 + signal.SIGINT, demo.said()
     demo.assert_nothing_is_left()
     assert "Traceback" not in demo.said()
 
@@ -82,7 +83,7 @@ def test_ctrl_c_while_the_broker_starts_stops_it_too(own_broker: str, tmp_path: 
         log = tmp_path / "demo-data" / "broker" / "broker.log"
         assert wait_until(log.exists, while_=demo.runs, timeout_s=PATIENCE_S), demo.said()
         demo.press_ctrl_c()
-        assert demo.exit_code() == 128 + signal.SIGINT, demo.said()
+        assert demo.exit_code(timeout_s=30) == 128 + signal.SIGINT, demo.said()
     demo.assert_nothing_is_left()
     assert "Traceback" not in demo.said()
 
@@ -154,9 +155,7 @@ class Demo:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(ProcessLookupError):
-            self._process.terminate()
-        self._process.wait(PATIENCE_S)
+        stop_child(self._process, grace_s=30)
 
     def runs(self) -> bool:
         return self._process.poll() is None
@@ -171,8 +170,8 @@ class Demo:
         """What a terminal does: SIGINT to the process group in the foreground."""
         os.killpg(self._process.pid, signal.SIGINT)
 
-    def exit_code(self) -> int:
-        return self._process.wait(PATIENCE_S)
+    def exit_code(self, timeout_s: float = PATIENCE_S) -> int:
+        return self._process.wait(timeout_s)
 
     @property
     def container(self) -> str:

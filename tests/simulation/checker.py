@@ -13,7 +13,8 @@ The rules, by the names that a violation carries:
     order        an append that was asked for after another was answered comes after it
     reads        a read shows nothing but what is durable on that disk, all of it in order, and never goes back
     lost         a disk never loses what was durable on it
-    read-only    a master refuses appends, seconds after it could know, when others hold what it has lost; never else
+    read-only    a master refuses appends, seconds after it could know, when others hold what it has lost; never else.
+                 When all others are connected, it refuses from the first append on
     healing      when the faults have ended, every node has the whole log within bounded time
 
 A node's disk may be lost while its ack is under way; nobody can know. So an earlier disk of a node counts for `durable`
@@ -21,9 +22,8 @@ until the master has heard from the one that replaced it. After PastLost the seq
 log is a prefix of the old sequence or of what the master makes of its copy.
 """
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from tests.simulation.history import (
@@ -39,7 +39,6 @@ from tests.simulation.history import (
     Opened,
     PastLost,
     Read,
-    Record,
     Refused,
     Request,
     Restored,
@@ -48,8 +47,8 @@ from tests.simulation.history import (
     TimedOut,
     Wiped,
 )
+from tests.simulation.sequence import Disk, Line
 
-_ROUNDING_S: Final = 1e-6
 READ_ONLY_WITHIN_S: Final = 3.0
 """Before an operator restores a master, it must have been read-only for at least so long."""
 
@@ -66,49 +65,6 @@ class Violation:
 
 class _BrokenError(Exception):
     """A rule is broken."""
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """One sequence of records; ``digests`` maps an end to the digest of all bytes below it."""
-
-    records: list[Record] = field(default_factory=list)
-    digests: dict[int, str] = field(default_factory=dict)
-    messages: set[str] = field(default_factory=set)
-
-    def cut(self, end: int) -> "_Line":
-        records = self.records[:end]
-        digests = {at: digest for at, digest in self.digests.items() if at <= end}
-        return _Line(records, digests, {record[2] for record in records})
-
-
-@dataclass(slots=True, eq=False)
-class _Disk:
-    node: str
-    line: _Line
-    end: int = 0
-    shown: int = 0
-    ack_delay: float = 0.0
-    gone: bool = False
-    announced: int = 0
-    """What may be announced by now; ``delayed`` is what comes next: when, and up to where."""
-    delayed: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def grow(self, end: int, time: float) -> None:
-        self.end = end
-        if self.ack_delay:
-            self.delayed.append((time + self.ack_delay, end))
-        else:
-            self.announced = end
-
-    def announced_by(self, time: float) -> int:
-        while self.delayed and self.delayed[0][0] <= time + _ROUNDING_S:
-            self.announced = self.delayed.popleft()[1]
-        return self.announced
-
-    def open(self) -> None:
-        self.announced = self.end
-        self.delayed.clear()
 
 
 @dataclass(slots=True)
@@ -136,17 +92,18 @@ class _Checker:
     def __init__(self) -> None:
         self.master = ""
         self.configured: tuple[str, ...] = ()
-        self.disks: dict[str, _Disk] = {}
-        self.counted: dict[str, list[_Disk]] = {}
+        self.disks: dict[str, Disk] = {}
+        self.counted: dict[str, list[Disk]] = {}
         self.appends: dict[int, _Append] = {}
         self.asked: set[str] = set()
         self.refused: set[str] = set()
-        self.line = _Line()
-        self.fork: _Line | None = None
+        self.line = Line()
+        self.fork: Line | None = None
         self.past_lost = False
         self.floor = -1
         self.committed = 0
         self.master_grew = 0.0
+        self.forewarned: str | None = None
         self.ack_delays: dict[str, float] = {}
         self.full_end = 0
 
@@ -194,7 +151,7 @@ class _Checker:
                 if time - self.master_grew < READ_ONLY_WITHIN_S:
                     raise _BrokenError("read-only", f"{disk} had to be restored, and its log grew to the last")
                 self._settle(self.disks[source])
-                self.disks[disk] = _Disk(self.master, self.line, self.disks[source].end)
+                self.disks[disk] = Disk(self.master, self.line, self.disks[source].end)
                 self.counted[self.master] = [self.disks[disk]]
             case Stuck(_, what):
                 raise _BrokenError("healing", what)
@@ -207,6 +164,8 @@ class _Checker:
         disk = self.disks[event.disk]
         if disk.node == self.master:
             self.master_grew = event.time
+            if self.forewarned is not None:
+                raise _BrokenError("read-only", f"{event.disk} grew, while {self.forewarned} held what it has lost")
         if event.first_offset != disk.end:
             raise _BrokenError("agreement", f"{event.disk} ends at {disk.end} and goes on at {event.first_offset}")
         end = disk.end + len(event.records)
@@ -221,13 +180,13 @@ class _Checker:
             held = sorted((self._held_end(node) for node in self.configured), reverse=True)
             self.committed = max(self.committed, held[len(held) // 2])
 
-    def _fits(self, line: _Line, event: Durable, end: int) -> bool:
+    def _fits(self, line: Line, event: Durable, end: int) -> bool:
         known = line.records[event.first_offset : end]
         if self.fork is not None and line is self.line and end > len(line.records):
             return False
         return known == list(event.records[: len(known)]) and line.digests.get(end, event.digest) == event.digest
 
-    def _extend(self, disk: _Disk, event: Durable, end: int) -> None:
+    def _extend(self, disk: Disk, event: Durable, end: int) -> None:
         line = disk.line
         if not self._fits(line, event, end):
             known = line.records[event.first_offset : end]
@@ -289,7 +248,7 @@ class _Checker:
             self.full_end = max(self.full_end, end)
         self.floor = max(self.floor, append.offset + len(append.messages) - 1)
 
-    def _has(self, disk: _Disk, append: _Append) -> bool:
+    def _has(self, disk: Disk, append: _Append) -> bool:
         assert append.offset is not None
         end = append.offset + len(append.messages)
         if disk.end < end:
@@ -311,7 +270,7 @@ class _Checker:
     def _opened(self, event: Opened) -> None:
         disk = self.disks.get(event.disk)
         if disk is None:
-            disk = self.disks[event.disk] = _Disk(event.node, self.line, ack_delay=self.ack_delays.get(event.node, 0.0))
+            disk = self.disks[event.disk] = Disk(event.node, self.line, ack_delay=self.ack_delays.get(event.node, 0.0))
             self.counted[event.node].append(disk)
             if event.node == self.master:
                 self._seen(disk)
@@ -319,7 +278,7 @@ class _Checker:
             raise _BrokenError("lost", f"{event.disk} is opened at {event.end}, and had {disk.end} durable records")
         disk.open()
 
-    def _seen(self, disk: _Disk) -> None:
+    def _seen(self, disk: Disk) -> None:
         counted = self.counted[disk.node]
         if disk in counted:
             del counted[: counted.index(disk)]
@@ -328,24 +287,27 @@ class _Checker:
         """A new disk for the master, with the first records of the line, and what it makes of them."""
         self.past_lost = True
         self.fork = self.line.cut(event.end)
-        self.disks[event.disk] = _Disk(self.master, self.fork, event.end)
+        self.disks[event.disk] = Disk(self.master, self.fork, event.end)
         self.counted[self.master] = [self.disks[event.disk]]
         self.floor = min(self.floor, event.end - 1)
+        if event.calm:
+            disks = (disk for node in self.configured if node != self.master for disk in self.counted[node][-1:])
+            self.forewarned = next((disk.node for disk in disks if disk.end > event.end), None)
 
-    def _unanimous(self, master: _Disk) -> None:
+    def _unanimous(self, master: Disk) -> None:
         """Nobody holds what the master lacks, or it would have had to be read-only."""
         for node in self.configured:
             for disk in self.counted[node][-1:]:
                 if not disk.gone and disk.line.records[: disk.end] != master.line.records[: master.end][: disk.end]:
                     raise _BrokenError("read-only", f"{node} holds records that the master lacks, and goes on without")
 
-    def _settle(self, disk: _Disk) -> None:
+    def _settle(self, disk: Disk) -> None:
         """The line goes on from this disk, which becomes the master's if it isn't."""
         line = disk.line.cut(disk.end)
         for other in self.disks.values():
             if other.line.records[: other.end] == line.records[: other.end]:
                 other.line = line
-        self.line, self.fork = line, None
+        self.line, self.fork, self.forewarned = line, None, None
         self.floor = min(self.floor, disk.end - 1)
 
     def _end(self) -> None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.checker import READ_ONLY_WITHIN_S
 from tests.simulation.history import Answered, End, Event, Refused, Request, Stuck, TimedOut
 from tests.simulation.master_node import Master
 from tests.simulation.plan import FAULTS_END_S, Append, Ask, Operation, ReadAll
@@ -15,6 +16,7 @@ HEALING_S: Final = 30.0
 OPERATOR_S: Final = 13.0
 """How long an operator looks on before restoring a master: by then all have connected, and told what they hold."""
 OPERATOR_LOOKS_S: Final = 2.0
+DRILL_DOWN_S: Final = 4.0
 POLL_S: Final = 0.25
 
 
@@ -87,8 +89,21 @@ class Clients:
         self._load()
         if self.faults.past_lost:
             self.world.after(OPERATOR_S, self._operate)
+        elif self.world.plan.drill:
+            self.world.after(OPERATOR_S, self._drill)
         else:
             self._set_goal()
+
+    def _drill(self) -> None:
+        """By now everybody is connected. The master stays down until all that was published has been announced."""
+        self.world.master.crash(power_cut=False)
+        self.world.after(DRILL_DOWN_S, self._drill_on)
+
+    def _drill_on(self) -> None:
+        self.faults.drill()
+        self._number += 1
+        self._append(Append(self.world.now, self._number, 1, 1, 5.0))
+        self.world.after(OPERATOR_LOOKS_S + READ_ONLY_WITHIN_S, self._operate)
 
     def _operate(self, seen: tuple[int, ...] = (), waits: int = 5) -> None:
         """Look again as long as a secondary still works off its queue: what it holds is what is to be saved."""

@@ -47,14 +47,26 @@ class Faults:
         self.past_lost = True
         host = self.world.master
         self._crash(host, harm)
-        lost = host.disk
-        batches = len(lost.batches)
+        batches = len(host.disk.batches)
         keep = 0 if harm.how < 0.2 else batches - int(batches * (1 - harm.how) * 0.2)
-        disk = host.new_disk(lost if keep else None)
-        if keep:
-            disk.forget_after(keep, 1 if harm.how > 0.6 else 0)
-        self.world.past_lost(PastLost(self.world.now, disk.label, len(disk.records)))
+        self._keep(keep, 1 if harm.how > 0.6 else 0, calm=False)
         self.world.after(harm.duration, self._start, host)
+
+    def drill(self) -> None:
+        """After the faults, the master comes back on an older copy, while all others wait for it."""
+        host = self.world.master
+        self.past_lost = True
+        keep = len(host.disk.batches) - self.world.random.randint(0, 3)
+        self._keep(max(keep, 0), self.world.random.randint(0, 1), calm=True)
+        host.start()
+
+    def _keep(self, batches: int, epochs: int, *, calm: bool) -> None:
+        """The master has an old copy of its disk instead, of so many batches, and so many epochs ago."""
+        host = self.world.master
+        disk = host.new_disk(host.disk if batches else None)
+        if batches:
+            disk.forget_after(batches, epochs)
+        self.world.past_lost(PastLost(self.world.now, disk.label, len(disk.records), calm))
 
     def absent(self, harm: Harm) -> None:
         """A secondary is down, and wiped, until the operator has done everything."""
@@ -162,8 +174,9 @@ class Faults:
             world.record(Settled(world.now, world.master.disk.label))
         disk = world.master.disk
         for host in world.followers:
+            # Whoever holds no record follows any master; the operator has nothing to do there.
             strange = host.disk.log_id not in {None, disk.log_id}
-            if strange or host.disk.records != disk.records[: len(host.disk.records)]:
+            if (strange and host.disk.records) or host.disk.records != disk.records[: len(host.disk.records)]:
                 world.record(Fault(world.now, f"the operator sets the log of {host.name} aside"))
                 host.crash(power_cut=False)
                 host.new_disk()

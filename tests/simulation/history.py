@@ -140,11 +140,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class PastLost:
-    """The master's disk was replaced by an older copy of itself that ends at ``end``. What came after may be forked."""
+    """The master's disk was replaced by an older copy of itself that ends at ``end``. What came after may be forked.
+
+    ``calm`` says that it happened while all other nodes were connected, and nothing disturbed them.
+    """
 
     time: float
     disk: str
     end: int
+    calm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ class Plan:
     """Appends a second after the faults have ended; 0: none, so that only beats tell who is behind."""
     operations: tuple[Operation, ...]
     harms: tuple[Harm, ...]
+    drill: bool
+    """Whether the master loses its past when the faults have ended, if it has not before."""
 
     def without(self, *, operations: tuple[int, int] = (0, 0), harms: tuple[int, int] = (0, 0)) -> "Plan":
         """The plan without operations and harms of these index ranges."""
@@ -144,6 +146,7 @@ def make_plan(seed: int) -> Plan:
         load=0.0 if rng.random() < 0.25 else rng.uniform(5, 15),
         operations=_operations(rng, [MASTER, *names], len(secondaries) + 1),
         harms=_harms(rng, names),
+        drill=rng.random() < 0.1,
     )
 
 
@@ -208,7 +211,8 @@ def _harms(rng: Random, names: list[str]) -> tuple[Harm, ...]:
     if dice < 0.04:
         harms.append(Harm(rng.uniform(1, FAULTS_END_S - 3), "start_over", MASTER, rng.random(), rng.random()))
     elif dice < 0.15:
-        time = rng.uniform(FAULTS_END_S / 2, FAULTS_END_S - 1)
+        # Early ones meet secondaries that have adopted a log, and hold no record of it yet.
+        time = rng.uniform(1.2, 4) if rng.random() < 0.25 else rng.uniform(FAULTS_END_S / 2, FAULTS_END_S - 1)
         harms.append(Harm(time, "lose_past", MASTER, rng.uniform(0.05, 2), rng.random()))
         if len(names) > 1 and rng.random() < 0.3:
             harms.append(Harm(time - 1, "absent", rng.choice(names), 0, rng.random()))

@@ -12,6 +12,7 @@ from tests.simulation.history import (
     Event,
     Held,
     Opened,
+    PastLost,
     Read,
     Record,
     Refused,
@@ -107,3 +108,13 @@ def test_latency_must_have_passed_before_an_answer_counts_a_node() -> None:
     slow = Cluster(0.0, "master", ("node1",), ack_delays=(("node1", 0.2),))
     assert broken_by((0, slow)) == "latency"
     assert broken_by((0, slow), (7, Answered(1.4, 1, 0)), (13, None)) is None
+
+
+def test_a_master_that_lost_its_past_in_good_weather_does_not_grow() -> None:
+    lost = [*RIGHT[:-1], PastLost(4.0, "m2", 1, calm=True), Opened(4.1, "master", "m2", 1), Request(4.2, 3, ("c",), 1)]
+    grown = Durable(4.3, "m2", 1, ((2, 4200, "c"),), "digest c")
+    assert check(lost) is None
+    violation = check([*lost, grown])
+    assert violation is not None
+    assert violation.rule == "read-only"
+    assert check([*lost[:-3], PastLost(4.0, "m2", 1), *lost[-2:], grown]) is None

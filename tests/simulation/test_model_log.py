@@ -34,3 +34,16 @@ def test_what_was_only_written_survives_the_process_and_not_a_power_cut() -> Non
     disk.write([second])
     disk.cut_power()
     assert ModelLog(disk).end == first.end
+
+
+def test_an_epoch_is_noted_with_the_commit_and_forgotten_with_the_log_it_was_of() -> None:
+    disk = new_disk()
+    log = ModelLog(disk)
+    log.append((), adopt=LOG_ID, epoch=7)
+    disk.write((), epoch=9)
+    disk.cut_power()
+    assert ModelLog(disk).epoch == 7
+    log.append((), epoch=5)
+    assert log.epoch == 7
+    log.append((), adopt="ab" * 16, epoch=2)
+    assert (log.log_id, log.epoch) == ("ab" * 16, 2)

@@ -5,7 +5,7 @@ from tests.simulation.history import from_lines, to_lines
 from tests.simulation.plan import MIN_FAULTS, MIN_OPERATIONS, make_plan
 from tests.simulation.run import run_plan, run_seed
 
-SEEDS = 300
+SEEDS = 200
 AT_ONCE = 25
 
 
