@@ -29,9 +29,9 @@ class OnTerminal:
         termios.tcsetwinsize(its_end, (50, 200))
         # Nobody here answers the questions with which prompt_toolkit finds out where the cursor is.
         env = {**env, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command], stdin=its_end, stdout=its_end, stderr=its_end, env=env, cwd=cwd
-        )
+        # A test run in the background has SIGINT ignored, and children inherit that; a person's terminal does not.
+        command = ["env", "--default-signal=INT", "setsid", "--ctty", *command]
+        self.process = subprocess.Popen(command, stdin=its_end, stdout=its_end, stderr=its_end, env=env, cwd=cwd)
         os.close(its_end)
         self._raw = b""
 

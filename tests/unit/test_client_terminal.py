@@ -279,7 +279,11 @@ async def test_what_is_no_url_of_a_node_is_a_usage_error(url: str) -> None:
 
 
 async def test_a_person_sends_waits_interrupts_and_leaves(cluster: Cluster) -> None:
-    on_a_terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    # A test run in the background has SIGINT ignored, and children inherit that; a person's terminal does not.
+    on_a_terminal = (
+        "import os, pty, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        "sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    )
     client = [sys.executable, "-m", "client", "--master", cluster.urls[0], "--secondary", cluster.urls[1]]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", on_a_terminal, *client,
