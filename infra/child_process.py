@@ -12,6 +12,8 @@ from typing import IO
 # Linux ties a child to the thread that forked it, not to the process, so one thread that lives as long as the
 # process starts them all: a test may start a broker from a short-lived worker thread.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+# Started now: a signal handler that raises while the executor starts its thread would leave that waiting for ever.
+_spawner.submit(int).result()
 
 
 def start_child(
