@@ -30,6 +30,7 @@ class DockerBroker(OwnBroker):
         self._log = directory / "broker.log"
         self._container = f"replog-broker-{os.getpid()}"
         self._amqp_port, self._management_port = free_ports(2)
+        self._begun = False
         self._client: subprocess.Popen[bytes] | None = None
         super().__init__(
             amqp_url=f"amqp://guest:guest@127.0.0.1:{self._amqp_port}/",
@@ -40,12 +41,13 @@ class DockerBroker(OwnBroker):
         )
 
     def start(self) -> None:
-        assert self._client is None, "the container runs already"
+        assert not self._begun, "the container runs already"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         command = ["docker", "run", "--rm", "--name", self._container]
         command += ["--publish", f"127.0.0.1:{self._amqp_port}:5672"]
         command += ["--publish", f"127.0.0.1:{self._management_port}:15672"]
         command += ["--volume", f"{SETTINGS}:{SETTINGS_IN_IMAGE}:ro,z", IMAGE]
+        self._begun = True
         try:
             with self._log.open("wb") as log:
                 # Attached, the docker command hands a SIGTERM on to the container.
@@ -58,10 +60,17 @@ class DockerBroker(OwnBroker):
 
     def stop(self) -> None:
         """Stop the container, by force after 3 s. On return it is gone."""
-        if self._client:
-            stop_child(self._client, grace_s=3)
-            self._client = None
+        if self._begun:
+            # The engine goes on creating a container whose docker command has ended, so first let it be there.
+            wait_until(self._exists, while_=lambda: not self._client or self._client.poll() is None, timeout_s=5)
+            if self._client:
+                stop_child(self._client, grace_s=3)
+                self._client = None
             _docker("rm", "--force", "--volumes", self._container, timeout_s=20)
+            self._begun = False
+
+    def _exists(self) -> bool:
+        return _docker("container", "inspect", self._container, timeout_s=5)
 
 
 def _docker(*arguments: str, timeout_s: float) -> bool:
