@@ -100,7 +100,7 @@ def shaped(kind: type[T], value: Any) -> T:
 def _shaped_as(hint: Any, value: Any) -> Any:
     """`value` as what a field is declared: str, int, float, a literal, T | None, tuple[T, ...] or a dataclass."""
     if is_dataclass(hint):
-        return shaped(hint, value)  # type: ignore[arg-type]
+        return shaped(hint, value)  # type: ignore[arg-type]  # is_dataclass says no more than that
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_shaped_as(get_args(hint)[0], one) for one in value)
     if NoneType in get_args(hint):

@@ -81,6 +81,8 @@ async def _injecting(what: str, node: Node, file: str, calls: Sequence[str]) -> 
 
 def _install_strace() -> None:
     if shutil.which("strace") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "install", "-y", "-qq", "strace"], check=False, capture_output=True)
+        # Who may install it has no reason to skip: what goes wrong here fails the test.
+        subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "strace"], check=True, capture_output=True)
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")

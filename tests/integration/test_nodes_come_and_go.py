@@ -125,4 +125,5 @@ async def test_a_data_directory_is_for_one_process(cluster: Cluster) -> None:
     second.log_file = cluster.directory / "second.log"
     second.start()
     assert second.exit_code() == 1
-    assert f"is in use by master, process {cluster.master.process.pid}" in second.logged()  # type: ignore[union-attr]
+    assert cluster.master.process is not None
+    assert f"is in use by master, process {cluster.master.process.pid}" in second.logged()
