@@ -42,6 +42,8 @@ class Secondary:
     counts_from_beat: int = 0
     """While ``disk_id`` is None: only a disk that has heard this beat of the reign takes that place."""
     last_seen: float | None = None
+    heard: bool = False
+    """Whether some ack of it has been judged, chain and all: what it holds against this log is known."""
     diverged: bool = False
     conflict: str | None = None
     """Why the master must not append: this node holds what the master lacks, or knows another master.
@@ -99,6 +101,10 @@ class Progress:
         """Why the master must not append: some configured node shows that this is not the newest log."""
         return next((node.conflict for node in self.secondaries.values() if node.conflict), None)
 
+    @property
+    def all_heard(self) -> bool:
+        return all(node.heard for node in self.secondaries.values())
+
     def held_by(self, w: int) -> int:
         """The end of what ``w`` configured nodes hold, master included; 1 <= w <= nodes."""
         if w == 1:
@@ -136,10 +142,12 @@ class Progress:
             return None
         node.last_seen = now
         if conflict := self._conflict(ack):
+            node.heard = True
             node.conflict = conflict
             node.diverged = ack.state == DIVERGED or ack.log_id != self.reign.log_id
             return None
         if ack.log_id != self.reign.log_id or ack.reign != self.reign:
+            node.heard = True
             return None
         chain = self._chains.get(ack.acked.offset)
         if chain is not None:
@@ -164,6 +172,7 @@ class Progress:
 
     def _count(self, node: Secondary, ack: Ack, chain: bytes | None, now: float) -> None:
         """``chain`` is the log's own at the acked end; None when no batch of it ends there."""
+        node.heard = True
         node.diverged = chain != ack.acked.chain
         node.conflict = f"{node.name} holds other records below {ack.acked.offset}" if node.diverged else None
         if not node.diverged and ack.acked.offset > node.acked_end:
@@ -201,7 +210,7 @@ class Progress:
             node.disk_id = None
             node.counts_from_beat = self.beats + 1
             node.acked_end = 0
-            node.diverged = False
+            node.heard = node.diverged = False
             node.conflict = node.unverified = None
             node.recent_acks.clear()
         if ack.beat < node.counts_from_beat:

@@ -20,7 +20,7 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 7.  When a configured secondary holds records that this log does not (more of them, others, those of another log), or
     knows another master of this log that is not older, the master may have lost its past: it refuses appends until
     the node's log turns out to be its own, or the node has another disk. So that it learns this before it adds to what
-    is left, a reign commits nothing until every configured secondary has acked once, or HEARING_S have passed.
+    is left, a reign commits nothing until it has judged an ack of every configured secondary, or HEARING_S have passed.
 8.  If a quorum is required, the master also refuses appends while fewer than a majority of the configured nodes are
     alive. Silence never changes how many nodes must ack.
 """
@@ -152,7 +152,7 @@ class Reign(Generic[Ticket]):
         self._unpublished_bytes = 0
         self._unconfirmed = 0
         self._next_beat = 0.0
-        self._unheard = set(self.progress.secondaries)
+        self._hearing = not self.progress.all_heard
         self._hear_until: float | None = None
         self._asked = False
 
@@ -255,7 +255,6 @@ class Reign(Generic[Ticket]):
         match delivery:
             case Ack():
                 unknown_chain_at = self.progress.ack(delivery, now)
-                self._unheard.discard(delivery.node)
                 if unknown_chain_at is not None:
                     self._decisions.append(ReadChain(unknown_chain_at))
                 self._answer()
@@ -289,13 +288,15 @@ class Reign(Generic[Ticket]):
         elif self._hear_until is None:
             self._hear_until = now + HEARING_UNCONNECTED_S
         elif now >= self._hear_until:
-            self._unheard.clear()
+            self._hearing = False
 
     def _plan_commit(self) -> None:
         if self.progress.conflict is not None:
             while self._appends:
                 self._refuse(self._appends.popleft(), self.progress.conflict)
-        if self._commit is not None or self._unheard or not self._appends:
+        if self._hearing:
+            self._hearing = not self.progress.all_heard
+        if self._commit is not None or self._hearing or not self._appends:
             return
         batches: list[Batch] = []
         previous = self.progress.end

@@ -108,7 +108,7 @@ def _(surgeon: Surgeon) -> None:
 @mutant("a reign commits before it has heard what others hold")
 def _(surgeon: Surgeon) -> None:
     def plan_commit(real: Around, reign: Reign[int]) -> None:
-        reign._unheard.clear()
+        reign._hearing = False
         real(reign)
 
     surgeon.around(Reign, "_plan_commit", plan_commit)

@@ -297,6 +297,16 @@ def test_a_reign_commits_nothing_until_it_has_heard_every_configured_secondary(e
     assert texts(commit(reign)) == [["b"]]
 
 
+def test_a_secondary_is_not_heard_while_the_chain_of_its_ack_is_being_read() -> None:
+    log = make_batches("a", "b", "c")
+    reign = new_reign("node1", end=log[2].end)
+    append(reign, "d")
+    reign.receive(make_ack(log[1].end), 0.0)
+    assert reign.decisions() == [ReadChain(2)]
+    reign.chain_read(2, START.chain, 0.0)
+    assert reign.decisions() == [NotAppended("d", reign.progress.conflict)]
+
+
 def test_a_reign_does_not_wait_for_ever_to_hear_its_secondaries() -> None:
     (old,) = make_batches("a")
     reign = new_reign("node1", end=old.end)
