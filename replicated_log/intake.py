@@ -216,6 +216,7 @@ class Intake:
         self._pending_bytes = 0
         self._early.clear()
         self.accepted = self.on_disk
+        self.diverged = False  # If what is on disk diverges too, that will show again.
         self._retry_at = now + DISK_FULL_RETRY_S
         if not self.disk_full:
             self.disk_full = True

@@ -181,7 +181,7 @@ class Progress:
 
     def _conflict(self, ack: Ack) -> str | None:
         """What an ack shows at once, before any chain is compared."""
-        if ack.log_id is None or ack.acked == START:
+        if ack.log_id is None or (ack.acked == START and ack.state != DIVERGED):
             return None
         if ack.acked.offset > self.end.offset or ack.log_id != self.reign.log_id:
             return (

@@ -292,6 +292,17 @@ def test_what_was_accepted_before_the_divergence_is_stored_all_the_same() -> Non
     assert driven.stored == LOG[:2]
 
 
+def test_a_node_that_diverged_from_what_then_found_no_room_goes_on_from_its_disk() -> None:
+    driven = following_intake(slow_disk=True)
+    driven.receive(make_live(LOG[0]), make_live(make_batch("x", previous=Position(1, b"?" * 16))))
+    assert driven.intake.state == DIVERGED
+    driven.finish_commit(full=True)
+    driven.slow_disk = False
+    driven.wait_until(60.0)
+    driven.answer(*LOG)
+    assert (driven.intake.state, driven.stored) == (FOLLOWING, LOG)
+
+
 def test_a_log_that_waits_to_be_adopted_is_forgotten_when_another_is_followed_meanwhile() -> None:
     driven = DrivenIntake(slow_disk=True)
     driven.receive(make_beat(0), make_beat(0, reign=FOREIGN))

@@ -144,6 +144,13 @@ def test_a_diverged_node_is_shown_as_such_until_it_acks_this_log_again() -> None
     assert node.health(0.0) is Health.HEALTHY
 
 
+def test_a_node_that_diverged_before_it_acked_anything_is_shown_and_stops_the_master() -> None:
+    progress = new_progress("node1")
+    progress.ack(make_ack(START, state=DIVERGED), now=0.0)
+    assert progress.secondaries["node1"].health(0.0) is Health.DIVERGED
+    assert progress.conflict == "node1 holds other records"
+
+
 def test_a_new_disk_begins_with_a_clean_record() -> None:
     progress = new_progress("node1")
     progress.ack(make_ack(END), now=1.0)
