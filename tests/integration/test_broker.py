@@ -96,17 +96,3 @@ async def test_a_queue_with_the_arguments_of_another_version_is_replaced(
             await channel.declare_queue(f"replog.{cluster.log_name}.node.node1", durable=True)
         await cluster.started()
         await cluster.master.append("message", w=2)
-
-
-async def test_a_poison_delivery_is_dropped_and_counted(cluster: Cluster, broker: AnyBroker) -> None:
-    connection = await aio_pika.connect(broker.amqp_url)
-    async with connection:
-        channel = await connection.channel()
-        exchange = await channel.get_exchange(f"replog.{cluster.log_name}.log", ensure=False)
-        for body in (b"", b"nonsense", b"RL\x01\x00" + bytes(100)):
-            await exchange.publish(aio_pika.Message(body, type="batch", headers={"version": 1}), "")
-        await exchange.publish(aio_pika.Message(b"{}", type="ack", headers={"version": 1}), "")
-    await cluster.master.append("message", w=3)
-    for node in cluster.secondaries.values():
-        assert (await node.status())["poison"] == 4
-        assert node.logged().count("dropped a delivery") == 4

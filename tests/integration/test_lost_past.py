@@ -2,26 +2,19 @@
 
 import shutil
 import subprocess
-import sys
+
+import pytest
 
 from replicated_log.batch import encode_batch
 from replicated_log.log import Log
 from tests.cluster import Cluster, Node, eventually
 
 
-def run_command(node: Node, *arguments: str) -> str:
-    """Run ``python -m master`` or ``secondary`` with the settings of a node that does not run."""
-    assert node.process is None
-    command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, env=node.environ, check=True, capture_output=True, text=True)
-    return done.stdout
-
-
 async def restore(cluster: Cluster) -> None:
     """The way that the README gives."""
     cluster.master.stop()
     urls = [node.url for node in cluster.secondaries.values()]
-    assert run_command(cluster.master, "master", "restore", *urls).startswith("restored")
+    assert cluster.master.command("restore", *urls).startswith("restored")
     await cluster.started()
 
 
@@ -65,6 +58,28 @@ async def test_a_master_on_an_old_copy_of_its_disk_appends_nothing_until_it_is_r
     await restore(cluster)
     assert (await cluster.master.append("after", w=3))["epoch"] == 3
     assert await cluster.converged() == ["in the copy", "not in the copy", "after"]
+
+
+async def test_a_restore_asks_every_secondary_and_takes_the_longest_log(cluster: Cluster) -> None:
+    await cluster.master.append("on three nodes", w=3)
+    node1, node2 = cluster["node1"], cluster["node2"]
+    node1.stop()
+    await cluster.master.append("on two nodes", w=2)
+    cluster.master.kill()
+    shutil.rmtree(cluster.master.data)
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        cluster.master.command("restore", node1.url, node2.url)
+    assert f"nothing restored: {node1.url} does not answer" in refused.value.stderr
+    assert not list(cluster.master.data.glob("log.sqlite*"))
+
+    node1.start()
+    await eventually(node1.status, "node1 serves")
+    report = cluster.master.command("restore", node1.url, node2.url)
+    assert report.startswith("restored 2 records")
+    assert "from node2 (node1: 1 records; node2: 2 records)" in report
+    await cluster.started()
+    await cluster.master.append("after", w=3)
+    assert await cluster.converged() == ["on three nodes", "on two nodes", "after"]
 
 
 async def test_a_second_master_on_a_copy_of_the_log_is_found_out(cluster: Cluster) -> None:
@@ -115,10 +130,12 @@ async def test_a_diverged_secondary_is_shown_stops_appends_and_starts_anew_when_
     status, problem = await cluster.master.post("not while node1 holds other records", w=1)
     assert (status, problem["code"], problem["appended"]) == (503, "read-only", "no")
     assert "node1 holds other records" in problem["detail"]
+    health = await cluster.master.get("/health")
+    assert (health["secondaries"]["node1"], health["alive"]) == ("diverged", 2)
     assert await node1.messages() == ["before", "forged"]
 
     node1.stop()
-    assert "the next start fetches it anew" in run_command(node1, "secondary", "set-aside")
+    assert "the next start fetches it anew" in node1.command("set-aside")
     await cluster.started()
     await eventually(is_writable, "the master goes on")
     await cluster.master.append("counted again", w=3)

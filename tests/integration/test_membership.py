@@ -18,6 +18,19 @@ async def test_every_write_concern_of_a_cluster_of_n_nodes_is_answered(new_clust
         assert len(await cluster.converged()) == nodes + 2
 
 
+async def test_five_nodes_go_on_without_two_of_them(new_cluster: NewCluster) -> None:
+    async with new_cluster({f"node{n}": {} for n in range(1, 5)}) as cluster:
+        await cluster.started()
+        for name in ("node1", "node2"):
+            cluster[name].kill()
+        assert (await cluster.master.append("a majority", w="majority"))["w"] == 3
+        status, problem = await cluster.master.post("one too many", w=4, timeout=2)
+        assert (status, problem["missing"]) == (504, ["node1", "node2"])
+        await cluster.started()
+        await cluster.master.append("all again", w="all")
+        assert await cluster.converged() == ["a majority", "one too many", "all again"]
+
+
 async def test_a_node_that_is_not_configured_follows_and_never_counts(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}}) as cluster:
         await cluster.started()
@@ -31,7 +44,7 @@ async def test_a_node_that_is_not_configured_follows_and_never_counts(new_cluste
 
             await eventually(has_it, "the observer follows")
             cluster["node1"].kill()
-            status, problem = await cluster.master.post("an observer is no copy", w=2, timeout=1)
+            status, problem = await cluster.master.post("an observer is no copy", w=2, timeout=2)
             assert (status, problem["acked"], problem["missing"]) == (504, ["master"], ["node1"])
             assert [seen["name"] for seen in (await cluster.master.status())["observers"]] == ["observer"]
         finally:
@@ -57,6 +70,11 @@ async def test_secondaries_are_added_and_removed_by_the_masters_setting(new_clus
         cluster["node1"].start()
         assert await cluster.converged() == ["two nodes", "three nodes", "two other nodes"]
 
+        async def observers() -> list[str]:
+            return [seen["name"] for seen in (await cluster.master.status())["observers"]]
+
+        assert await eventually(observers, "who was removed is an observer") == ["node1"]
+
 
 async def test_health_follows_silence(cluster: Cluster) -> None:
     async def health(of: str) -> str:
@@ -72,7 +90,12 @@ async def test_health_follows_silence(cluster: Cluster) -> None:
         await eventually(is_in_state, f"node1 is {state}")
     assert await health("node2") == "healthy"
     assert (await cluster.master.get("/health"))["alive"] == 2
-    assert (await cluster.master.post("all are still three", w="all", timeout=0.2))[0] == 504
+    status, problem = await cluster.master.post("all are still three", w="all", timeout=2)
+    assert (status, problem["w"], problem["missing"]) == (504, 3, ["node1"])
+    cluster.master.stop()
+    cluster.master.start()
+    await eventually(cluster.master.status, "the master serves")
+    assert await health("node1") == "unknown", "it has not been seen in this reign"
     cluster["node1"].start()
     await eventually(cluster.is_healthy, "node1 is healthy again")
 

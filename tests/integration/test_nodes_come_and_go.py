@@ -75,7 +75,7 @@ async def test_a_wiped_secondary_gets_everything_again_and_counts_only_then(clus
     for file in node1.data.iterdir():
         file.unlink()
     await cluster.master.append("two nodes hold this", w=2)
-    status, problem = await cluster.master.post("the wiped disk does not count", w=3, timeout=0.5)
+    status, problem = await cluster.master.post("the wiped disk does not count", w=3, timeout=2)
     assert (status, problem["missing"]) == (504, ["node1"])
     node1.start()
     await cluster.master.append("counted again", w=3)
