@@ -9,6 +9,8 @@ from typing import Any, Final, NoReturn
 
 from aiohttp import web
 
+from replicated_log.log_reader import CorruptLogError
+
 MAX_BODY_BYTES: Final = 8 << 20
 """A message of 1 MiB may take six times that in JSON."""
 BODY_TIMEOUT_S: Final = 10.0
@@ -77,6 +79,9 @@ async def answer_problems(
         appended = "no" if writes else None
         detail = f"{request.method} {request.path[:100]}: {error.reason}"
         return HttpProblem(error.status, code, detail, appended=appended, headers=headers).response()
+    except CorruptLogError as error:
+        logger.error("%s %r failed: %s", request.method, request.path, error)
+        return HttpProblem(500, "corrupt-log", str(error), appended="unknown" if writes else None).response()
     except Exception:
         logger.exception("%s %r failed", request.method, request.path)
         appended = "unknown" if writes else None

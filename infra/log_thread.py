@@ -4,12 +4,14 @@ None waits for another, so that whoever reads the whole log delays neither an ap
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+from infra.process import first_leaf
 from replicated_log.batch import Batch, Record
 from replicated_log.log import Log
 from replicated_log.log_reader import LogReader
@@ -19,6 +21,10 @@ SLICE_RECORDS: Final = 2000
 """What is read for a client in one go, so that clients share the thread fairly, and the interpreter too."""
 
 T = TypeVar("T")
+
+
+class LogDiskError(OSError):
+    """Raised in the place of an error of SQLite's, which does not say where: names it, and the data directory."""
 
 
 class Threaded:
@@ -87,14 +93,21 @@ class LogThread:
 
 @asynccontextmanager
 async def open_log(directory: Path, node: str) -> AsyncIterator[LogThread]:
-    """Open the log as :meth:`Log.open` does, and close it after the last commit has ended."""
-    async with AsyncExitStack() as opened:
-        committing = Threaded("log-commit")
-        log = await committing.call(lambda: Log.open(directory, node))
-        opened.push_async_callback(committing.end, log.close)
-        readers = []
-        for name in ("log-protocol", "log-clients"):
-            reader, thread = LogReader.open(directory), Threaded(name)
-            opened.push_async_callback(thread.end, reader.close)
-            readers.append((reader, thread))
-        yield LogThread(log, committing, *readers)
+    """Open the log as :meth:`Log.open` does, and close it after the last commit has ended.
+
+    An error of SQLite's that leaves the context does so as a LogDiskError.
+    """
+    try:
+        async with AsyncExitStack() as opened:
+            committing = Threaded("log-commit")
+            log = await committing.call(lambda: Log.open(directory, node))
+            opened.push_async_callback(committing.end, log.close)
+            readers = []
+            for name in ("log-protocol", "log-clients"):
+                reader, thread = LogReader.open(directory), Threaded(name)
+                opened.push_async_callback(thread.end, reader.close)
+                readers.append((reader, thread))
+            yield LogThread(log, committing, *readers)
+    except* sqlite3.Error as group:
+        error = first_leaf(group)
+        raise LogDiskError(f"{error} ({getattr(error, 'sqlite_errorname', 'no code')}) in {directory}") from error

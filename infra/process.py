@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,7 +36,7 @@ def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, lo
     except* CorruptLogError as group:
         logger.critical("the process ends: %s; %s", first_leaf(group), if_corrupt)
         exit_code = 1
-    except* (LogInUseError, WrongLogError, DiskFullError, OSError, sqlite3.Error) as group:
+    except* (LogInUseError, WrongLogError, DiskFullError, OSError) as group:
         logger.critical("the process ends: %s", first_leaf(group))
         exit_code = 1
     return exit_code

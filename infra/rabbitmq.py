@@ -27,10 +27,13 @@ PREFETCH: Final = 16
 NODE_QUEUE_BYTES: Final = 64 << 20
 REPLY_QUEUE_BYTES: Final = 16 << 20
 NODE_QUEUE_EXPIRES_MS: Final = 24 * 3600 * 1000
-HEARTBEAT_S: Final = 5
+HEARTBEAT_S: Final = 3
+"""The broker gives a silent node up after two to three of them, the node a silent broker after 12 s (aiormq's rule)."""
 CONNECT_TIMEOUT_S: Final = 5.0
 SETUP_TIMEOUT_S: Final = 10.0
 PUBLISH_TIMEOUT_S: Final = 5.0
+"""Without that any gets through: a full window of large deliveries may well take longer, on a slow way."""
+WATCH_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 2.0
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0)
 """Pauses before the next attempt; the last one repeats."""
@@ -68,6 +71,8 @@ class Session:
         self._consuming = consuming
         self._over = asyncio.get_running_loop().create_future()
         self._carries = asyncio.Event()
+        self._publishes = 0
+        self._progress_at = 0.0
         self._exchanges: dict[str, AbstractExchange] = {}
         for connection in (publishing, consuming):
             connection.close_callbacks.add(self._on_close)
@@ -84,8 +89,14 @@ class Session:
         await self._carries.wait()
 
     async def lost(self) -> None:
-        """Wait for the end of the session, and raise BrokerLostError, or what a receiver has raised."""
-        await asyncio.shield(self._over)
+        """Wait for the end of the session, and raise BrokerLostError, or what a receiver has raised.
+
+        It ends too when of what is published nothing gets through for PUBLISH_TIMEOUT_S.
+        """
+        while not self._over.done():
+            await asyncio.wait([self._over], timeout=WATCH_S)
+            if self._publishes and asyncio.get_running_loop().time() - self._progress_at > PUBLISH_TIMEOUT_S:
+                self._end("the broker does not answer in time")
         raise BrokerLostError(self._over.result())
 
     async def declare_exchange(self, name: str, *, replace: bool = False) -> None:
@@ -148,7 +159,7 @@ class Session:
         """Publish, and wait for the broker's confirm; False when the broker refuses. Calls keep their order."""
         with _broker_trouble():
             try:
-                async with _at_most(PUBLISH_TIMEOUT_S):
+                with self._watched():
                     await self._exchanges[exchange].publish(_amqp_message(envelope), routing_key="", mandatory=False)
             except DeliveryError as error:
                 logger.debug("the broker refused %s %s: %r", envelope.kind, envelope.message_id, error)
@@ -158,9 +169,21 @@ class Session:
 
     async def send(self, queue: str, envelope: Envelope) -> None:
         """Send to one queue, unconfirmed; if there is no such queue any more, the delivery vanishes."""
-        with _broker_trouble():
-            async with _at_most(PUBLISH_TIMEOUT_S):
-                await self._direct.default_exchange.publish(_amqp_message(envelope), routing_key=queue, mandatory=False)
+        with _broker_trouble(), self._watched():
+            await self._direct.default_exchange.publish(_amqp_message(envelope), routing_key=queue, mandatory=False)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """To publish in, under the eyes of :meth:`lost`."""
+        loop = asyncio.get_running_loop()
+        if not self._publishes:
+            self._progress_at = loop.time()
+        self._publishes += 1
+        try:
+            yield
+        finally:
+            self._publishes -= 1
+            self._progress_at = loop.time()
 
     async def _open_inbound(self) -> None:
         self._inbound = await self._channel(self._consuming, confirms=False)

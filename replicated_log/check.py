@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replicated_log.batch import Position
-from replicated_log.log_reader import Identity, LogReader, database
+from replicated_log.log_reader import CorruptLogError, Identity, LogReader, database
+from replicated_log.write_ahead import refuse_damaged_journal
 
 _SLICE_BYTES = 1 << 20
 
@@ -30,9 +31,13 @@ def check(directory: Path) -> Checked:
     """
     with closing(_open(directory)) as reader:
         try:
-            return Checked(reader.identity(), reader.verified_end())
+            refuse_damaged_journal(directory)
+            checked = Checked(reader.identity(), reader.verified_end())
+            if (fault := reader.misbuilt()) is not None:
+                raise CorruptLogError(checked.end.offset, fault)
         except sqlite3.Error as error:
             raise NoLogError(f"{directory}: {error}") from error
+        return checked
 
 
 def first_difference(one: Path, other: Path) -> int | None:

@@ -13,7 +13,8 @@ from typing import Final, Self
 
 from replicated_log.batch import START, Batch, Position
 from replicated_log.directory_lock import holding
-from replicated_log.log_reader import LogReader, database
+from replicated_log.log_reader import SQLITE_ERRORS, CorruptLogError, LogReader, database, is_damage
+from replicated_log.write_ahead import refuse_damaged_journal
 
 FORMAT: Final = 1
 _CHECKED_AT_OPEN: Final = 1000
@@ -70,8 +71,14 @@ class Log:
         directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             held.enter_context(holding(directory, node))
+            refuse_damaged_journal(directory)
             connection = held.enter_context(closing(_connect(directory)))
-            _initialise(connection, node)
+            try:
+                _initialise(connection, node)
+            except SQLITE_ERRORS as error:
+                if not is_damage(error):
+                    raise
+                raise CorruptLogError(0, str(error)) from error
             # Also where the log is not new: its first process may have been killed before it came to this.
             _sync(directory)
             # What a killed process has written can be read, and need not be on disk yet.
@@ -158,18 +165,36 @@ def _initialise(connection: sqlite3.Connection, node: str) -> None:
     settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     if settings != ["wal", 2]:
         raise WrongLogError(f"SQLite will not write durably here: {settings}")
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+    schema = _schema(connection)
+    if not schema and connection.execute("PRAGMA page_count").fetchone()[0] <= 1:
         connection.executescript(f"BEGIN; {_SCHEMA}")
         _set_meta(connection, "format", FORMAT)
         _set_meta(connection, "node", node)
         _set_meta(connection, "disk_id", secrets.token_hex(16))
         _set_meta(connection, "epoch", 0)
         connection.execute("COMMIT")
+    elif schema != _expected_schema():
+        raise CorruptLogError(0, "the schema is not as it was written")
     reader = LogReader(connection)
-    if (found := reader.meta("format")) != FORMAT:
-        raise WrongLogError(f"the log has format {found}; this program knows {FORMAT}")
-    if (owner := reader.meta("node")) != node:
+    if (log_format := reader.meta("format")) is None:
+        raise CorruptLogError(0, "its format is missing")
+    if log_format != FORMAT:
+        raise WrongLogError(f"the log has format {log_format}; this program knows {FORMAT}")
+    if (owner := reader.identity().node) != node:
         raise WrongLogError(f"the log belongs to node {owner!r}, not to {node!r}")
+
+
+def _schema(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
+    """The tables that every log has, and where their trees begin."""
+    return set(
+        connection.execute("SELECT name, rootpage, sql FROM sqlite_master WHERE tbl_name IN ('meta', 'batches')")
+    )
+
+
+def _expected_schema() -> set[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        return _schema(connection)
 
 
 def _checkpoint(connection: sqlite3.Connection) -> bool:
@@ -195,6 +220,8 @@ def _sync(directory: Path) -> None:
             return
         try:
             os.fsync(file)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             os.close(file)
 

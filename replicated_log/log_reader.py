@@ -8,9 +8,14 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from replicated_log.batch import START, Batch, MalformedBatchError, Position, decode_batches
+
+SQLITE_ERRORS: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file may raise: the second where SQLite quotes what it can't read."""
+
+_DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_ERROR}
 
 
 class CorruptLogError(Exception):
@@ -52,7 +57,12 @@ class LogReader:
 
     def identity(self) -> Identity:
         """Raises CorruptLogError when a part is missing, or is none of its kind."""
-        node, disk_id, log_id, epoch = (self.meta(key) for key in ("node", "disk_id", "log_id", "epoch"))
+        try:
+            node, disk_id, log_id, epoch = (self.meta(key) for key in ("node", "disk_id", "log_id", "epoch"))
+        except SQLITE_ERRORS as error:
+            if not is_damage(error):
+                raise
+            raise CorruptLogError(0, str(error)) from error
         if not isinstance(node, str) or not isinstance(disk_id, str) or not isinstance(epoch, int):
             raise CorruptLogError(0, "the log's identity is damaged")
         if log_id is not None and not isinstance(log_id, str):
@@ -104,11 +114,33 @@ class LogReader:
             position = batch.end
         return position
 
+    def sound_end(self) -> Position:
+        """How far the log is sound from its start on, whatever comes after."""
+        position = START
+        try:
+            for batch in self._rows(0):
+                if not batch.follows(position):
+                    break
+                position = batch.end
+        except CorruptLogError:
+            pass
+        return position
+
+    def misbuilt(self) -> str | None:
+        """What SQLite finds wrong in how its file is built, which reads may not notice; None when all is well."""
+        fault = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return None if fault == "ok" else fault
+
     def _first_of(self, last: int) -> int:
         """The offset at which the last so many batches begin."""
-        row = self._connection.execute(
-            "SELECT first_offset FROM batches ORDER BY first_offset DESC LIMIT 1 OFFSET ?", (last - 1,)
-        ).fetchone()
+        try:
+            row = self._connection.execute(
+                "SELECT first_offset FROM batches ORDER BY first_offset DESC LIMIT 1 OFFSET ?", (last - 1,)
+            ).fetchone()
+        except SQLITE_ERRORS as error:
+            if not is_damage(error):
+                raise
+            raise CorruptLogError(self.sound_end().offset, str(error)) from error
         return int(row[0]) if row else 0
 
     def _end_before(self, offset: int) -> Position:
@@ -118,20 +150,40 @@ class LogReader:
 
     def _rows(self, from_offset: int) -> Generator[Batch, None, None]:
         """Sound batches, from the one that holds ``from_offset``, or else the next one, on."""
-        rows = self._connection.execute(
-            "SELECT first_offset, count, chain, data FROM batches WHERE first_offset >="
-            " coalesce((SELECT max(first_offset) FROM batches WHERE first_offset <= ?), 0) ORDER BY first_offset",
-            (from_offset,),
-        )
-        for first_offset, count, chain, data in rows:
-            try:
-                (batch,) = decode_batches(data)
-            except (MalformedBatchError, ValueError) as error:
-                raise CorruptLogError(first_offset, str(error)) from error
-            if (batch.first_offset, batch.count, batch.chain) != (first_offset, count, chain):
-                raise CorruptLogError(first_offset, "the row and its batch disagree")
-            yield batch
+        expected = max(from_offset, 0)
+        is_first = True
+        try:
+            rows = self._connection.execute(
+                "SELECT first_offset, count, chain, data FROM batches WHERE first_offset >="
+                " coalesce((SELECT max(first_offset) FROM batches WHERE first_offset <= ?), 0) ORDER BY first_offset",
+                (from_offset,),
+            )
+            for first_offset, count, chain, data in rows:
+                try:
+                    (batch,) = decode_batches(data)
+                except (MalformedBatchError, ValueError, TypeError) as error:
+                    raise CorruptLogError(first_offset, str(error)) from error
+                if (batch.first_offset, batch.count, batch.chain) != (first_offset, count, chain):
+                    raise CorruptLogError(first_offset, "the row and its batch disagree")
+                if first_offset < expected and not is_first:
+                    raise CorruptLogError(expected, "records of before come again")
+                yield batch
+                expected, is_first = batch.end.offset, False
+        except SQLITE_ERRORS as error:
+            if not is_damage(error):
+                raise
+            raise CorruptLogError(expected, str(error)) from error
 
 
 def database(directory: Path) -> Path:
     return directory / "log.sqlite"
+
+
+def is_damage(error: Exception) -> bool:
+    """True when one of SQLITE_ERRORS says that SQLite's file is not as it was written.
+
+    So does a statement of ours that SQLite can't make sense of, or an error text that can't be decoded.
+    """
+    if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorcode"):
+        return error.sqlite_errorcode & 0xFF in _DAMAGE
+    return not isinstance(error, sqlite3.ProgrammingError)

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from replicated_log.log import Log
+from replicated_log.log_reader import database
 from tests.cluster import Cluster, Node, eventually
 from tests.faults_disk import SYNC, WRITE, SmallDisk, failing, small_disk
 from tests.integration.conftest import NewCluster
+from tests.unit.builders import make_batches
 
 LARGE = "x" * 1_000_000
 
@@ -34,7 +38,7 @@ async def test_a_master_whose_disk_fails_ends_before_it_answers(pair: Cluster, c
         status, problem = await pair.master.post("perhaps", w=1)
         assert (status, problem["appended"]) == (504, "unknown")
         assert await asyncio.to_thread(pair.master.exit_code) == 1
-    assert pair.master.logged().splitlines()[-1].endswith("the process ends: disk I/O error")
+    assert names_the_failure(pair.master, calls)
     await pair.started()
     await pair.master.append("after", w=2)
     assert [message for message in await pair.converged() if message != "perhaps"] == ["before", "after"]
@@ -47,10 +51,17 @@ async def test_a_secondary_whose_disk_fails_ends_and_acks_nothing(pair: Cluster,
         status, problem = await pair.master.post("not on node1", w=2, timeout=3)
         assert await asyncio.to_thread(node1.exit_code) == 1
     assert (status, problem["missing"]) == (504, ["node1"])
-    assert node1.logged().splitlines()[-1].endswith("the process ends: disk I/O error")
+    assert names_the_failure(node1, calls)
     await pair.started()
     await pair.master.append("after", w=2)
     assert await pair.converged() == ["before", "not on node1", "after"]
+
+
+def names_the_failure(node: Node, calls: tuple[str, ...]) -> bool:
+    """So that an operator knows from the last line what failed, and on which disk."""
+    error = {SYNC: "SQLITE_IOERR_FSYNC", WRITE: "SQLITE_IOERR_WRITE"}[calls]
+    last_line = node.logged().splitlines()[-1]
+    return last_line.endswith(f"the process ends: disk I/O error ({error}) in {node.data}")
 
 
 @in_each_call
@@ -205,13 +216,63 @@ async def test_a_corrupt_log_is_refused_at_start_with_the_offset_and_the_way_bac
     ]
 
 
+async def test_a_malformed_log_is_refused_with_the_way_back_too(pair: Cluster) -> None:
+    node1 = pair["node1"]
+    assert node1.stop() == 0
+    file = database(node1.data)
+    # Without its first page, SQLite takes it for no database at all.
+    file.write_bytes(bytes(100) + file.read_bytes()[100:])
+    node1.start()
+    assert await asyncio.to_thread(node1.exit_code) == 1
+    last_line = node1.logged().splitlines()[-1]
+    assert "the process ends: the log is corrupt at offset 0: file is not a database; " in last_line
+    assert "`python -m secondary set-aside`" in last_line
+    node1.command("set-aside")
+    await pair.started()
+    await pair.master.append("after", w=2)
+    assert await pair.converged() == ["before", "after"]
+
+
+async def test_what_is_damaged_further_back_than_a_start_looks_is_a_problem_of_who_reads_it(
+    new_cluster: NewCluster,
+) -> None:
+    async with new_cluster({"node1": {}}) as cluster:
+        master = cluster.master
+        with closing(Log.open(master.data, "master")) as log:
+            log.begin_reign()
+            assert log.log_id is not None
+            log.append(make_batches(*[f"message {n:04}" for n in range(1_100)], log_id=log.log_id))
+        await cluster.started()
+        await cluster.converged()
+        assert master.stop() == 0
+        change(database(master.data), b"message 0007", b"massage 0007")
+        await cluster.started()
+        fault = "the log is corrupt at offset 7: "
+        for path in ("/messages/7", "/messages?from=0", "/batches?from=3"):
+            async with cluster.http.get(master.url + path) as response:
+                assert response.status == 500
+                problem = await response.json(content_type=None)
+            assert problem["code"] == "corrupt-log"
+            assert fault in problem["detail"]
+            assert "appended" not in problem
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await master.messages()
+        lines = [line for line in master.logged().splitlines() if fault in line]
+        assert len(lines) == 4, master.logged()
+        assert (await master.get("/messages/8"))["message"] == "message 0008"
+        await master.append("after", w=2)
+
+
+def change(file: Path, written: bytes, instead: bytes) -> None:
+    data = file.read_bytes()
+    assert data.count(written) == 1
+    file.write_bytes(data.replace(written, instead))
+
+
 async def refusal_of_corrupt(node: Node) -> str:
     """Change what was stored at offset 3 while the node does not run; the last line of its next start."""
     assert node.stop() == 0
-    file = node.data / "log.sqlite"
-    data = file.read_bytes()
-    assert data.count(b"message 2") == 1
-    file.write_bytes(data.replace(b"message 2", b"massage 2"))
+    change(database(node.data), b"message 2", b"massage 2")
     node.start()
     assert await asyncio.to_thread(node.exit_code) == 1
     last_line = node.logged().splitlines()[-1]

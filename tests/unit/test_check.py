@@ -1,5 +1,6 @@
 """``python -m replicated_log check``: one log, two logs, damaged logs, no log."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from replicated_log.__main__ import main
 from replicated_log.batch import encode_batch
 from replicated_log.log import Log
 from replicated_log.log_reader import database
+from replicated_log.write_ahead import journal
 
 LOG_ID = "ab" * 16
 
@@ -64,3 +66,31 @@ def test_no_log_is_no_sound_log(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["check", str(tmp_path)]) == 1
     assert main(["check"]) == 2
     assert main([]) == 2
+
+
+def test_batches_that_a_flipped_bit_hides_are_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_log(tmp_path, b"a", b"b", b"c")
+    data = bytearray(database(tmp_path).read_bytes())
+    cells = 3 * 4096 + 4
+    assert data[cells] == 3
+    data[cells] = 2
+    database(tmp_path).write_bytes(data)
+    assert main(["check", str(tmp_path)]) == 1
+    assert "the log is corrupt at offset 2: " in capsys.readouterr().err
+
+
+def test_a_damaged_journal_is_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    killed = tmp_path / "killed"
+    log = Log.open(tmp_path / "living", "node1")
+    log.adopt(LOG_ID)
+    for message in (b"a", b"b", b"c"):
+        log.append([encode_batch([message], log_id=LOG_ID, epoch=1, time_ms=0, previous=log.end)])
+    shutil.copytree(log.directory, killed)
+    log.close()
+    assert main(["check", str(killed)]) == 0
+    data = bytearray(journal(killed).read_bytes())
+    data[-2 * 4120] ^= 1
+    journal(killed).write_bytes(data)
+    capsys.readouterr()
+    assert main(["check", str(killed)]) == 1
+    assert "the log is corrupt at offset 1: log.sqlite-wal is damaged at byte " in capsys.readouterr().err

@@ -12,7 +12,7 @@ import replicated_log.log
 from replicated_log.batch import MAX_BATCH_BYTES, START, Batch
 from replicated_log.directory_lock import LogInUseError
 from replicated_log.log import DiskFullError, Log, WrongLogError
-from replicated_log.log_reader import Identity, LogReader
+from replicated_log.log_reader import CorruptLogError, Identity, LogReader
 from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batches
 from tests.unit.log_contract import LogContract
 
@@ -138,7 +138,7 @@ def set_format(directory: Path, version: int) -> None:
 def test_a_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
     (tmp_path / "log.sqlite").write_bytes(b"no database" * 1_000)
     for _ in range(2):
-        with pytest.raises(sqlite3.DatabaseError):
+        with pytest.raises(CorruptLogError, match="at offset 0: file is not a database"):
             Log.open(tmp_path, "node1")
     # Since Python 3.13, a connection that nobody closed is an error here.
     gc.collect()

@@ -1,0 +1,70 @@
+"""A way to the broker that is slow, and one that is dead: only the second ends a session."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import pytest
+
+import infra.rabbitmq
+from infra.rabbitmq import Session, keep_session
+from replicated_log.delivery import Envelope
+from tests.cluster import PATIENCE_S
+from tests.container_broker import AnyBroker
+from tests.tcp_proxy import TcpProxy
+
+DELIVERIES = 16
+LARGE = Envelope("batch", bytes(256 << 10), {}, message_id="large")
+TIMEOUT_S = 1.0
+SLOW_BYTES_PER_S = DELIVERIES * len(LARGE.body) / (3 * TIMEOUT_S)
+
+
+class PublishedError(Exception):
+    """Everything is published, in so many sessions."""
+
+
+async def sessions_until_published(proxy: TcpProxy, disturb: Callable[[], None]) -> int:
+    """How many sessions it takes to publish it all at once, when the way is disturbed in the first."""
+    exchange = f"replog.t{secrets.token_hex(4)}.log"
+    sessions = 0
+
+    async def set_up(session: Session) -> None:
+        await session.declare_exchange(exchange)
+
+    async def work(session: Session) -> None:
+        nonlocal sessions
+        sessions += 1
+        assert sessions <= 2
+        if sessions == 1:
+            disturb()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(DELIVERIES):
+                tasks.create_task(session.publish(exchange, LARGE))
+        raise PublishedError
+
+    with pytest.raises(ExceptionGroup) as ended:
+        async with asyncio.timeout(PATIENCE_S):
+            await keep_session(proxy.url, "node", set_up, work)
+    assert ended.group_contains(PublishedError)
+    return sessions
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_ends_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infra.rabbitmq, "PUBLISH_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr(infra.rabbitmq, "HEARTBEAT_S", 600)
+
+
+async def test_a_session_lasts_while_some_of_what_is_published_gets_through(broker: AnyBroker) -> None:
+    async with TcpProxy(broker.amqp_url).running() as proxy:
+
+        def slow_down() -> None:
+            proxy.bytes_per_s = SLOW_BYTES_PER_S
+
+        assert await sessions_until_published(proxy, slow_down) == 1
+        proxy.bytes_per_s = None
+
+
+async def test_a_session_ends_when_nothing_that_is_published_gets_through(broker: AnyBroker) -> None:
+    async with TcpProxy(broker.amqp_url).running() as proxy:
+        assert await sessions_until_published(proxy, proxy.hold_existing) == 2
