@@ -2,12 +2,13 @@
 PYTHON ?= python3
 TESTS ?= tests
 SEEDS ?= 1000
+MINUTES ?= 3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r
 RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
 
-.PHONY: help demo test simulate mutants lint format requirements clean
+.PHONY: help demo test simulate faults mutants lint format requirements clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -21,6 +22,9 @@ test: .venv/dev.stamp ## run all tests; TESTS=tests/unit runs some, BROKER=local
 
 simulate: .venv/dev.stamp ## run cluster histories under virtual time; SEEDS=n, FROM=seed to repeat some
 	@exec $(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(FROM),--from $(FROM))
+
+faults: .venv/dev.stamp ## break everything around real processes and a real broker; MINUTES=n, SEED=s to repeat
+	@exec $(BIN)/python -m tests.campaign --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/dev.stamp ## plant bugs in the protocol, and show how many seeds it takes to catch each
 	@exec $(BIN)/python -m tests.simulation.mutants

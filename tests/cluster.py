@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from infra.child_process import start_child
 from infra.free_ports import free_ports
 from infra.rabbitmq import CONNECT_TIMEOUT_S, HEARTBEAT_S, PUBLISH_TIMEOUT_S
 from secondary.receiver import SILENCE_S
@@ -74,8 +75,9 @@ class Node:
     def start(self, **environ: str) -> None:
         assert self.process is None
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self._module], env={**self.environ, **environ}, stderr=log, stdout=log
+            # A child that ends with the test run, however that ends, and that the run's Ctrl-C does not reach.
+            self.process = start_child(
+                [sys.executable, "-m", self._module], env={**self.environ, **environ}, output=log
             )
 
     def kill(self) -> None:
@@ -136,6 +138,12 @@ class Node:
         """The whole log, by the seed's form."""
         listed: list[str] = (await self.get("/", Accept="application/json"))["messages"]
         return listed
+
+    async def batches(self, from_offset: int) -> bytes:
+        """The stored batches from an offset on, byte for byte."""
+        async with self._cluster.http.get(f"{self.url}/batches?from={from_offset}") as response:
+            assert response.status == 200, await response.text()
+            return await response.read()
 
     async def post(self, message: str, **fields: Any) -> tuple[int, dict[str, Any]]:
         """POST /messages: the status and the JSON answer, whether it went well or not."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from testcontainers.community.rabbitmq import RabbitMqContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
 from infra.broker import SETTINGS, BrokerError, OwnBroker, wait_until
-from infra.docker_broker import IMAGE, SETTINGS_IN_IMAGE
+from infra.docker_broker import IMAGE, SETTINGS_IN_IMAGE, docker_problem
 from infra.free_ports import free_ports
 from infra.local_broker import LocalBroker
 
@@ -85,3 +86,10 @@ class ContainerBroker(OwnBroker):
 
 AnyBroker = ContainerBroker | LocalBroker
 """What the `broker` fixture gives."""
+
+
+def own_broker(directory: Path, choice: str | None) -> tuple[AnyBroker, str]:
+    """A broker for one run, not started yet, and why this one: ``choice`` "local" keeps it from Docker."""
+    problem = "BROKER=local" if choice == "local" else docker_problem(IMAGE)
+    running: AnyBroker = LocalBroker(directory) if problem else ContainerBroker()
+    return running, f"{running.description}{f' ({problem})' if problem else ''}"

@@ -16,8 +16,10 @@ from tests.cluster import Node
 class SmallDisk:
     """A tmpfs of its own, that can be made larger."""
 
-    def __init__(self, at: Path) -> None:
+    def __init__(self, at: Path, mebibytes: int) -> None:
         self._at = at
+        self.size_mebibytes = mebibytes
+        """As it was mounted."""
 
     def resize(self, mebibytes: int) -> None:
         subprocess.run(["mount", "-o", f"remount,size={mebibytes}m", self._at], check=True)
@@ -31,6 +33,14 @@ class SmallDisk:
             except OSError:
                 return
 
+    def empty(self) -> None:
+        """Give back what :meth:`fill` took."""
+        (self._at / "ballast").unlink()
+
+    def used_mebibytes(self) -> int:
+        """Rounded up."""
+        return -(-shutil.disk_usage(self._at).used >> 20)
+
 
 @contextmanager
 def small_disk(at: Path, mebibytes: int) -> Iterator[SmallDisk]:
@@ -42,7 +52,7 @@ def small_disk(at: Path, mebibytes: int) -> Iterator[SmallDisk]:
     if mounted.returncode != 0:
         pytest.skip(f"no tmpfs can be mounted: {mounted.stderr.strip()}")
     try:
-        yield SmallDisk(at)
+        yield SmallDisk(at, mebibytes)
     finally:
         subprocess.run(["umount", "--lazy", at], check=True)
 
@@ -66,7 +76,7 @@ async def _injecting(what: str, node: Node, file: str, calls: Sequence[str]) -> 
     assert node.process is not None
     command = ["strace", "-f", "-p", str(node.process.pid), "-o", os.devnull, "-P", str(node.data / file)]
     command += ["-e", f"trace={','.join(calls)}", "-e", f"inject={','.join(calls)}:{what}"]
-    _install_strace()
+    install_strace()
     strace = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     assert strace.stderr is not None
     try:
@@ -79,7 +89,8 @@ async def _injecting(what: str, node: Node, file: str, calls: Sequence[str]) -> 
         await strace.communicate()
 
 
-def _install_strace() -> None:
+def install_strace() -> None:
+    """Skip the test where there is no strace, and none can be installed."""
     if shutil.which("strace") is None and os.geteuid() == 0 and shutil.which("apt-get"):
         # Who may install it has no reason to skip: what goes wrong here fails the test.
         subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)

@@ -1,6 +1,8 @@
 """The broker's management API, for what a test does to the broker and looks up there."""
 
 import base64
+import json
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +29,11 @@ class Management:
     async def delete(self, *path: str) -> None:
         async with self._http.delete(self._at(path), headers=self._headers) as response:
             assert response.status == 204, await response.text()
+
+    async def put(self, *path: str, **fields: Any) -> None:
+        body = BytesIO(json.dumps(fields).encode())
+        async with self._http.put(self._at(path), data=body, headers=self._headers) as response:
+            assert response.status in (201, 204), await response.text()
 
     def _at(self, path: tuple[str, ...]) -> URL:
         return URL("/".join([f"{self._url}/api", *(quote(part, safe="") for part in path)]), encoded=True)

@@ -39,6 +39,8 @@ class TcpProxy:
         self.url = str(self._broker.with_port(self._port).with_host("127.0.0.1"))
         self.delay_s = 0.0
         """How long each byte takes, in either way."""
+        self.bytes_per_s: float | None = None
+        """How many bytes get through, on each connection in each way; None for all that come."""
         self._held: set[str] = set()
         self._connections: set[_Connection] = set()
 
@@ -74,6 +76,10 @@ class TcpProxy:
         """Reset every connection; new ones can be made at once."""
         for connection in self._connections:
             connection.cut()
+
+    def connections(self) -> frozenset[object]:
+        """Those there are now; one that its node has ended in good order stays as long as it is held."""
+        return frozenset(self._connections)
 
     async def _forward(self, from_node: asyncio.StreamReader, to_node: asyncio.StreamWriter) -> None:
         try:
@@ -111,8 +117,12 @@ class TcpProxy:
             due, data = await under_way.get()
             await asyncio.sleep(due - asyncio.get_running_loop().time())
             await connection.gates[way].wait()
+            if writer.is_closing():
+                raise ConnectionResetError
             if data:
                 writer.write(data)
                 await writer.drain()
+                if self.bytes_per_s is not None:
+                    await asyncio.sleep(len(data) / self.bytes_per_s)
             else:
                 writer.write_eof()
