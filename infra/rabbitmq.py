@@ -35,6 +35,8 @@ PUBLISH_TIMEOUT_S: Final = 5.0
 """Without that any gets through: a full window of large deliveries may well take longer, on a slow way."""
 WATCH_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 2.0
+SHORT_S: Final = 5.0
+"""A session that is lost sooner may have met a delivery that AMQP itself can't read, and that would come again."""
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0)
 """Pauses before the next attempt; the last one repeats."""
 
@@ -64,11 +66,12 @@ class Received:
 
 
 class Session:
-    """A node's two connections, both up until :meth:`lost` raises."""
+    """A node's two connections, both up until :meth:`lost` raises. ``afresh``: empty the node's queue first."""
 
-    def __init__(self, publishing: AbstractConnection, consuming: AbstractConnection) -> None:
+    def __init__(self, publishing: AbstractConnection, consuming: AbstractConnection, *, afresh: bool) -> None:
         self._publishing = publishing
         self._consuming = consuming
+        self._afresh = afresh
         self._over = asyncio.get_running_loop().create_future()
         self._carries = asyncio.Event()
         self._publishes = 0
@@ -130,6 +133,8 @@ class Session:
                 await self._inbound.queue_delete(name)
                 queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
             await queue.bind(exchange)
+            if self._afresh:
+                await queue.purge()
 
     async def declare_reply_queue(self, name: str) -> None:
         """A bounded queue that belongs to this session's consuming connection and goes with it."""
@@ -231,6 +236,8 @@ async def keep_session(
     a line each time.
     """
     failures = 0
+    lived_s = SHORT_S
+    loop = asyncio.get_running_loop()
 
     async def end_row(session: Session) -> None:
         nonlocal failures
@@ -240,15 +247,19 @@ async def keep_session(
 
     while True:
         try:
-            async with _session(url, node) as session:
+            async with _session(url, node, afresh=lived_s < SHORT_S) as session:
+                began = loop.time()
                 async with _at_most(SETUP_TIMEOUT_S):
                     await session.open()
                     await set_up(session)
                     session.watch_channels()
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(session.lost())
-                    tasks.create_task(end_row(session))
-                    tasks.create_task(work(session))
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(session.lost())
+                        tasks.create_task(end_row(session))
+                        tasks.create_task(work(session))
+                finally:
+                    lived_s = loop.time() - began
         except* BrokerLostError as group:
             failures += 1
             level = logging.WARNING if failures == 1 else logging.DEBUG
@@ -257,12 +268,12 @@ async def keep_session(
 
 
 @asynccontextmanager
-async def _session(url: str, node: str) -> AsyncIterator[Session]:
+async def _session(url: str, node: str, *, afresh: bool) -> AsyncIterator[Session]:
     async with (
         _connection(url, f"{node} publishes") as publishing,
         _connection(url, f"{node} consumes") as consuming,
     ):
-        yield Session(publishing, consuming)
+        yield Session(publishing, consuming, afresh=afresh)
 
 
 @asynccontextmanager

@@ -138,6 +138,17 @@ async def test_a_secondary_drops_what_no_master_can_have_sent(
     assert "no session with the broker" not in node1.logged()
 
 
+async def test_a_delivery_that_amqp_itself_cannot_read_stops_no_secondary(cluster: Cluster, broker: AnyBroker) -> None:
+    beyond_the_year_9999 = 1 << 48
+    management = Management(broker, cluster.http)
+    for n in range(2):
+        await management.publish(Names(cluster.log_name).exchange, timestamp=beyond_the_year_9999)
+        await cluster.master.append(f"message {n}", w="all")
+    assert await cluster.converged() == ["message 0", "message 1"]
+    for node in cluster.secondaries.values():
+        assert "no session with the broker" in node.logged()
+
+
 async def fetched_queue(cluster: Cluster, broker: AnyBroker) -> str:
     """The queue for the answers to node1's fetches, which has a random name."""
     prefix = Names(cluster.log_name).fetched_queue("node1", "")
