@@ -17,7 +17,7 @@ help: ## show this list
 demo: .venv/run.stamp ## start a broker, a master and two secondaries, and talk to them
 	@exec $(BIN)/python -m infra.demo
 
-test: .venv/dev.stamp ## run all tests; TESTS=tests/unit runs some, BROKER=local needs no Docker
+test: .venv/dev.stamp ## run all tests; TESTS=tests/unit runs some, BROKER=local needs no Docker, FUZZ_REQUESTS=n
 	@exec $(BIN)/python -m pytest $(TESTS)
 
 simulate: .venv/dev.stamp ## run cluster histories under virtual time; SEEDS=n, FROM=seed to repeat some

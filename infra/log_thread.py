@@ -1,24 +1,31 @@
-"""A log and the threads it runs on: one commits, one reads for the protocol, one reads for clients.
+"""A log and the threads it runs on: one commits, one reads for the protocol, one looks up keys, one reads for clients.
 
-None waits for another, so that whoever reads the whole log delays neither an append nor a copy.
+None waits for another, so that whoever reads the whole log delays neither an append nor a copy, and a secondary that
+catches up delays nobody who appends with a key.
 """
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+from infra.mark import Mark
 from infra.process import first_leaf
 from replicated_log.batch import Batch, Record
+from replicated_log.keyed import Keyed
 from replicated_log.log import Log
-from replicated_log.log_reader import LogReader
+from replicated_log.log_reader import CorruptLogError, LogReader
 
 SLICE_BYTES: Final = 1 << 20
 SLICE_RECORDS: Final = 2000
 """What is read for a client in one go, so that clients share the thread fairly, and the interpreter too."""
+
+SLICE_KEYS: Final = 64
+"""As many keys are looked up in one go, each perhaps in a batch of its own: whoever comes next waits no longer."""
 
 T = TypeVar("T")
 
@@ -44,23 +51,38 @@ class Threaded:
 
 
 class LogThread:
-    """``log`` may be looked at anywhere; its methods are called here, on its own thread."""
+    """``log`` may be looked at anywhere; its methods are called here, on its own thread. ``on_disk`` is its end."""
 
     def __init__(
         self,
         log: Log,
         committing: Threaded,
         protocol: tuple[LogReader, Threaded],
+        keys: tuple[LogReader, Threaded],
         clients: tuple[LogReader, Threaded],
     ) -> None:
         self.log = log
+        self.on_disk = Mark(lambda: log.end.offset)
         self._committing = committing
         self._protocol_reader, self._protocol = protocol
+        self._key_reader, self._keys = keys
         self._client_reader, self._clients = clients
 
-    async def append(self, batches: Sequence[Batch], *, adopt: str | None = None, epoch: int = 0) -> None:
-        """As :meth:`Log.append`."""
-        await self._committing.call(lambda: self.log.append(batches, adopt=adopt, epoch=epoch))
+    async def append(self, batches: Sequence[Batch], *, adopt: str | None = None, epoch: int = 0) -> float:
+        """As :meth:`Log.append`; returns the seconds that it took."""
+
+        def append() -> float:
+            begin = time.perf_counter()
+            self.log.append(batches, adopt=adopt, epoch=epoch)
+            return time.perf_counter() - begin
+
+        took_s = await self._committing.call(append)
+        self.on_disk.moved()
+        return took_s
+
+    async def reached(self, offset: int) -> None:
+        """Return when this log holds the record at ``offset``. Cancel the wait at will; thousands may wait."""
+        await self.on_disk.passed(offset)
 
     async def begin_reign(self) -> int:
         return await self._committing.call(self.log.begin_reign)
@@ -71,6 +93,11 @@ class LogThread:
 
     async def chain_at(self, offset: int) -> bytes | None:
         return await self._protocol.call(lambda: self._protocol_reader.chain_at(offset))
+
+    async def find_keys(self, keys: Sequence[str]) -> list[Keyed | CorruptLogError | None]:
+        """As :meth:`LogReader.find_keys`; SLICE_KEYS at most."""
+        assert len(keys) <= SLICE_KEYS
+        return await self._keys.call(lambda: self._key_reader.find_keys(keys))
 
     async def batches(self, from_offset: int, max_bytes: int) -> list[Batch]:
         """As :meth:`LogReader.read`, for a client."""
@@ -103,7 +130,7 @@ async def open_log(directory: Path, node: str) -> AsyncIterator[LogThread]:
             log = await committing.call(lambda: Log.open(directory, node))
             opened.push_async_callback(committing.end, log.close)
             readers = []
-            for name in ("log-protocol", "log-clients"):
+            for name in ("log-protocol", "log-keys", "log-clients"):
                 reader, thread = LogReader.open(directory), Threaded(name)
                 opened.push_async_callback(thread.end, reader.close)
                 readers.append((reader, thread))

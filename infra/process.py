@@ -9,6 +9,7 @@ from typing import Any
 
 import uvloop
 
+from infra.log_lines import LogLines
 from replicated_log.directory_lock import LogInUseError
 from replicated_log.log import DiskFullError, WrongLogError
 from replicated_log.log_reader import CorruptLogError
@@ -21,11 +22,9 @@ def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, lo
 
     ``if_corrupt`` tells an operator how this node gets a sound log again.
     """
-    logging.basicConfig(
-        level=log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogLines())
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # These two log each reconnection several times over; what matters of it, infra.rabbitmq says once.
     for name in ("aio_pika", "aiormq"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -285,12 +285,17 @@ async def _connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
     """
     connection = aio_pika.Connection(URL(url).update_query(heartbeat=HEARTBEAT_S, name=name))
     stream = connection.kwargs["transport_factory"] = _Stream()
-    with _broker_trouble():
-        async with _at_most(CONNECT_TIMEOUT_S):
-            await connection.connect()
     try:
+        with _broker_trouble():
+            try:
+                async with _at_most(CONNECT_TIMEOUT_S):
+                    await connection.connect()
+            except BaseException:
+                stream.abort()
+                raise
         yield connection
     finally:
+        # Also one that was never up: else aio-pika does it by a task of its own, whenever the object is collected.
         force = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, stream.abort)
         try:
             with _broker_trouble():
@@ -304,13 +309,16 @@ async def _connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
 class _Stream(TransportFactory):
     """Makes the stream of one connection, as aiormq would, and keeps hold of it."""
 
+    _writer: asyncio.StreamWriter | None = None
+
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
         reader, self._writer = await factory.create(url, **kwargs)
         return reader, self._writer
 
     def abort(self) -> None:
-        self._writer.transport.abort()
+        if self._writer is not None:
+            self._writer.transport.abort()
 
 
 @asynccontextmanager

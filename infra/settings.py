@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from replicated_log.write_concern import ALL, InvalidWriteConcernError, resolve
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _FLAGS: Final = {
@@ -83,6 +85,16 @@ def read_delay(environ: Mapping[str, str], variable: str) -> float:
     if not 0 <= delay <= MAX_DELAY_S:
         raise InvalidSettingError(f"{variable} must be seconds from 0 to {MAX_DELAY_S:.0f}, not {text!r}")
     return delay
+
+
+def read_write_concern(environ: Mapping[str, str], nodes: int) -> str:
+    """``REPLOG_DEFAULT_W``, all by default: what a cluster of ``nodes`` can give, in the operator's words."""
+    asked = environ.get("REPLOG_DEFAULT_W", ALL)
+    try:
+        resolve(asked, nodes)
+    except InvalidWriteConcernError as error:
+        raise InvalidSettingError(f"REPLOG_DEFAULT_W, with the nodes of NODE_NAMES and the master: {error}") from error
+    return asked
 
 
 def read_flag(environ: Mapping[str, str], variable: str) -> bool:

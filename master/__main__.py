@@ -9,7 +9,7 @@ import sys
 
 from infra.process import run_process
 from infra.set_aside import SetAsideError
-from infra.settings import InvalidSettingError, read_flag, read_names, read_node_settings
+from infra.settings import InvalidSettingError, read_flag, read_names, read_node_settings, read_write_concern
 from master.restore import RestoreError, restore
 from master.server import MasterSettings, run
 from replicated_log.directory_lock import LogInUseError
@@ -43,7 +43,12 @@ def _settings() -> MasterSettings:
     secondaries = read_names(os.environ, "NODE_NAMES")
     if node.name in secondaries:
         raise InvalidSettingError(f"NODE_NAMES: {node.name!r} is the master's own name")
-    return MasterSettings(node, secondaries, read_flag(os.environ, "REQUIRE_QUORUM"))
+    return MasterSettings(
+        node=node,
+        secondaries=secondaries,
+        require_quorum=read_flag(os.environ, "REQUIRE_QUORUM"),
+        default_w=read_write_concern(os.environ, nodes=1 + len(secondaries)),
+    )
 
 
 def _restore(settings: MasterSettings, urls: list[str]) -> int:

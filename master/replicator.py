@@ -3,13 +3,37 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from infra.log_thread import LogThread
+from infra.log_thread import SLICE_KEYS, LogThread
+from infra.mark import Mark
 from infra.names import Names
 from infra.rabbitmq import Received, Session, keep_session
+from master.copies import (
+    Copies,
+    EndMismatchError,
+    KeyReusedError,
+    NoSuchRecordError,
+    NotCommittedError,
+    NotReachedError,
+    Ticket,
+)
+from master.metrics import MasterMetrics
+from replicated_log.decisions import (
+    AnswerFetch,
+    Appended,
+    Commit,
+    EndMismatch,
+    FindKey,
+    KeyReused,
+    KeyUnreadable,
+    NotAppended,
+    Outcome,
+    Publish,
+    Reached,
+    ReadChain,
+    Replayed,
+)
 from replicated_log.delivery import (
     BEAT_INTERVAL_S,
     MAX_DELIVERY_BYTES,
@@ -23,53 +47,11 @@ from replicated_log.delivery import (
 )
 from replicated_log.log import DiskFullError
 from replicated_log.log_reader import CorruptLogError
-from replicated_log.reign import (
-    AnswerFetch,
-    Appended,
-    Commit,
-    NotAppended,
-    Publish,
-    Reached,
-    ReadChain,
-    ReadOnlyError,
-    Reign,
-)
+from replicated_log.reign import ReadOnlyError, Reign
 
 MAX_READS: Final = 1000
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """One client's append, on its way. ``offset`` is None until it is on the master's disk."""
-
-    started: float
-    reached: asyncio.Future[None]
-    offset: int | None = None
-    appended_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """Who holds a record, and since when: node names with milliseconds from the request, master first."""
-
-    offset: int
-    held_by: Sequence[tuple[str, float | None]]
-    missing: Sequence[str]
-    elapsed_ms: float
-
-
-class NotReachedError(Exception):
-    """Raised by :meth:`Replicator.append`: appended and being replicated, but not on w nodes in time."""
-
-    def __init__(self, copies: Copies) -> None:
-        super().__init__(f"on {len(copies.held_by)} nodes after {copies.elapsed_ms:.0f} ms")
-        self.copies = copies
-
-
-class NotCommittedError(Exception):
-    """Raised by :meth:`Replicator.append`: the master's own commit did not end in time. It may still be appended."""
 
 
 class Replicator:
@@ -77,9 +59,12 @@ class Replicator:
 
     def __init__(self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_url: str) -> None:
         self.reign = reign
+        self.committed = Mark(lambda: reign.progress.committed_end)
         self.connected = False
         self.poison = 0
-        self.disk_full = False
+        self.disk_full_at: float | None = None
+        """When the disk last refused a commit, on the monotonic clock; None since one went well."""
+        self.metrics = MasterMetrics(reign.progress)
         self._log = log
         self._name = name
         self._names = names
@@ -88,49 +73,98 @@ class Replicator:
         self._limits: set[asyncio.Timeout] = set()
         self._connections = 0
         self._reply_to = ""
+        self._begins_at = log.log.end.offset
         self._commits: asyncio.Queue[Commit] = asyncio.Queue()
+        self._lookups: asyncio.Queue[str] = asyncio.Queue()
         # These two belong to one session. The reign bounds what it wants published and the chains it wants read;
         # whoever wants to fetch asks again, so a full queue may lose that.
         self._publishes: asyncio.Queue[Publish] = asyncio.Queue()
         self._reads: asyncio.Queue[ReadChain | AnswerFetch] = asyncio.Queue()
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether the last commit found no room."""
+        return self.disk_full_at is not None
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
 
     async def run(self) -> None:
         """Commit, publish and count, for ever. Raises what the log raises: after that nothing may go on."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._commit())
+                tasks.create_task(self._find_keys())
                 tasks.create_task(self._tick())
                 tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
         finally:
             # Whoever still waits would wait in vain: let them be told what is known of their messages.
             self.wind_up(0)
 
-    async def append(self, messages: Sequence[bytes], *, w: int, timeout_s: float) -> Copies:
+    async def append(
+        self, messages: list[bytes], *, w: int, timeout_s: float, key: str | None = None, if_end: int | None = None
+    ) -> Copies:
         """Append atomically, and wait until ``w`` nodes hold the messages on disk.
 
-        Raises ReadOnlyError or DiskFullError: nothing is appended; NotReachedError: appended; NotCommittedError:
-        nobody knows yet. Cancelling the wait never cancels the append.
+        The list is emptied, so that they take no memory once they are on the master's, however long the wait.
+        Where an append with the same ``key`` (1 to 255 printable ASCII characters) and the same messages is in the log
+        already, or on its way there, it counts for this one. ``if_end``: only if the log ends there.
+        The messages, with the key, must fit into one batch: see :func:`replicated_log.batch.append_size`.
+
+        Raises ReadOnlyError, OverloadedError, DiskFullError, KeyReusedError or EndMismatchError: nothing is appended;
+        NotReachedError: appended; NotCommittedError: nobody knows yet; CorruptLogError: nobody can know, as the log is
+        damaged where it says what was appended with the key. Cancelling the wait never cancels the append.
         """
         if self._stopping:
             raise ReadOnlyError("this master is about to stop")
-        ticket = Ticket(time.monotonic(), asyncio.get_running_loop().create_future())
-        self.reign.append(ticket, messages, w=w, time_ms=time.time_ns() // 1_000_000, now=ticket.started)
+        ticket = self._ticket(len(messages), w)
+        taken, time_ms = tuple(messages), time.time_ns() // 1_000_000
+        messages.clear()
+        self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
+        del taken
         self._perform()
+        return await self._reached(ticket, timeout_s)
+
+    async def wait(self, offset: int, *, w: int, timeout_s: float) -> Copies:
+        """Wait until ``w`` nodes hold the record at ``offset``, whoever appended it, and whenever.
+
+        Raises NoSuchRecordError, NotReachedError, OverloadedError or CorruptLogError.
+        """
+        ticket = self._ticket(1, w)
+        if offset >= ticket.log_end:
+            raise NoSuchRecordError(ticket.log_end)
+        ticket.place(offset, await self._epoch_at(offset))
+        self.reign.wait(ticket, offset, w)
+        self._perform()
+        return await self._reached(ticket, 0 if self._stopping else timeout_s)
+
+    def _ticket(self, count: int, w: int) -> Ticket:
+        return Ticket(count, w, self.reign.progress.end.offset, asyncio.get_running_loop().create_future())
+
+    async def _reached(self, ticket: Ticket, timeout_s: float) -> Copies:
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 self._limits.add(limit)
-                await ticket.reached
+                return await ticket.reached
         except TimeoutError:
             if ticket.reached.done() and not ticket.reached.cancelled():
-                await ticket.reached  # It was decided at the last moment.
-                return self._copies(ticket)
+                return ticket.reached.result()  # It was decided at the last moment.
             if ticket.offset is None:
                 raise NotCommittedError("it is not known yet whether the message is on the master's disk") from None
-            raise NotReachedError(self._copies(ticket)) from None
+            copies = self._copies(ticket)
+            if len(copies.held_by) >= ticket.w:
+                return copies
+            raise NotReachedError(copies) from None
         finally:
             self._limits.discard(limit)
             self.reign.forget(ticket)
-        return self._copies(ticket)
+
+    async def _epoch_at(self, offset: int) -> int:
+        if offset >= self._begins_at:
+            return self.reign.id.epoch
+        (batch, *_) = await self._log.batches(offset, 1)
+        return batch.epoch
 
     def wind_up(self, grace_s: float) -> None:
         """The process is about to stop: take no more appends, and let nobody wait longer than ``grace_s``."""
@@ -146,16 +180,8 @@ class Replicator:
             match decision:
                 case Commit():
                     self._commits.put_nowait(decision)
-                case Appended(ticket, offset):
-                    ticket.offset, ticket.appended_at = offset, time.monotonic()
-                case Reached(ticket):
-                    if not ticket.reached.done():
-                        ticket.reached.set_result(None)
-                case NotAppended(ticket, read_only):
-                    if not ticket.reached.done():
-                        ticket.reached.set_exception(
-                            ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log")
-                        )
+                case FindKey(key):
+                    self._lookups.put_nowait(key)
                 case Publish():
                     self._publishes.put_nowait(decision)
                 case ReadChain():
@@ -163,24 +189,65 @@ class Replicator:
                 case AnswerFetch():
                     if self._reads.qsize() < MAX_READS:
                         self._reads.put_nowait(decision)
+                case _:
+                    self._tell(decision)
+        self.committed.moved()
+
+    def _tell(self, outcome: Outcome[Ticket] | Reached[Ticket]) -> None:
+        """Tell whoever waits for it."""
+        match outcome:
+            case Appended(ticket, offset):
+                ticket.place(offset, self.reign.id.epoch)
+                self.metrics.appended(ticket.started)
+            case Replayed(ticket, offset, epoch):
+                ticket.place(offset, epoch)
+                ticket.replayed = True
+            case Reached(ticket):
+                ticket.reach(self._copies(ticket))
+            case NotAppended(ticket, read_only):
+                ticket.fail(ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log"))
+            case EndMismatch(ticket, end_offset):
+                ticket.fail(EndMismatchError(end_offset))
+            case KeyReused(ticket):
+                ticket.fail(KeyReusedError("an append of other messages has this key"))
+            case KeyUnreadable(ticket, error):
+                # Each has its own: one that is raised in many places tells of all of them.
+                ticket.fail(CorruptLogError(error.offset, error.fault))
 
     async def _commit(self) -> None:
         while True:
             commit = await self._commits.get()
             try:
-                await self._log.append(commit.batches)
+                took_s = await self._log.append(commit.batches)
             except DiskFullError as error:
                 self._show_disk_full(True, f"{error}: nothing is appended until there is")
                 self.reign.commit_refused()
+                self._perform()
             else:
                 self._show_disk_full(False, "there is room on the disk again")
                 self.reign.committed()
+                self._perform()
+                self.metrics.committed(commit.batches, took_s, time.monotonic())
+
+    async def _find_keys(self) -> None:
+        """Look up in the log what was asked for meanwhile, many at once."""
+        while True:
+            keys = [await self._lookups.get()]
+            while len(keys) < SLICE_KEYS and not self._lookups.empty():
+                keys.append(self._lookups.get_nowait())
+            found = await self._log.find_keys(keys)
+            now = time.monotonic()
+            for key, keyed in zip(keys, found, strict=True):
+                if isinstance(keyed, CorruptLogError):
+                    self.reign.key_unreadable(key, keyed)
+                else:
+                    self.reign.key_found(key, keyed, now)
             self._perform()
 
     def _show_disk_full(self, disk_full: bool, notice: str) -> None:
         if disk_full != self.disk_full:
-            self.disk_full = disk_full
             logger.warning("%s", notice)
+        self.disk_full_at = time.monotonic() if disk_full else None
 
     async def _set_up(self, session: Session) -> None:
         # A fresh name each time: the broker may keep the last connection's exclusive queue locked for a while.
@@ -213,7 +280,7 @@ class Replicator:
             await asyncio.sleep(BEAT_INTERVAL_S)
 
     async def _publish(self, session: Session, delivery: LiveBatches | Beat) -> None:
-        await session.publish(self._names.exchange, encode(delivery))
+        self.metrics.published(delivery, taken=await session.publish(self._names.exchange, encode(delivery)))
         if isinstance(delivery, LiveBatches):
             self.reign.confirmed()
             self._perform()
@@ -244,19 +311,24 @@ class Replicator:
             self.poison += 1
             logger.warning("dropped a delivery: %s", error)
             return
-        self.reign.receive(delivery, time.monotonic())
+        now = time.monotonic()
+        self.reign.receive(delivery, now)
+        self.metrics.received(delivery, now)
         self._perform()
 
     def _copies(self, ticket: Ticket) -> Copies:
         assert ticket.offset is not None
-        holders = self.reign.progress.holders(ticket.offset)
-        acked = [(node.name, node.acked_at(ticket.offset)) for node in holders]
+        last = ticket.offset + ticket.count - 1
+        acked = [(node.name, node.acked_at(last)) for node in self.reign.progress.holders(last)]
 
         def since_start(moment: float | None) -> float | None:
-            return None if moment is None else round((moment - ticket.started) * 1000, 3)
+            return None if moment is None else round(max(moment - ticket.started, 0) * 1000, 3)
 
         return Copies(
             offset=ticket.offset,
+            count=ticket.count,
+            epoch=ticket.epoch,
+            replayed=ticket.replayed,
             held_by=[(self._name, since_start(ticket.appended_at))]
             + [(name, since_start(moment)) for name, moment in acked],
             missing=[name for name in self.reign.progress.secondaries if name not in dict(acked)],

@@ -5,7 +5,7 @@ A batch's bytes are made once, by the master, and are the same on every node and
     field         bytes   meaning
     magic             2   "RL"
     version           1   1
-    flags             1   0; a reader refuses flags it does not know
+    flags             1   0, or 1: has headers; a reader refuses flags it does not know
     log id           16   the log this batch belongs to
     epoch             8   the master's reign in which the batch was appended
     first offset      8   offset of the first record
@@ -14,7 +14,8 @@ A batch's bytes are made once, by the master, and are the same on every node and
     payload size      4   bytes after the header
     chain            16   blake2b(previous chain + the fields above + payload)
     checksum          4   CRC-32 of everything else in the batch
-    payload               count lengths of 4 bytes, then the messages in UTF-8, one after the other
+    payload               count lengths of 4 bytes, then the messages in UTF-8, one after the other,
+                          then, if the flag says so, headers: see ``keyed``
 
 All integers are unsigned and big-endian. The chain makes two logs equal up to an offset exactly when
 their chains there are equal; the checksum tells damage (drop it, fetch it again) from divergence.
@@ -28,6 +29,8 @@ from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
+from replicated_log.keyed import Keyed, decode_headers, encode_headers, header_size
+
 MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_BATCH_BYTES: Final = 4 << 20
 """Upper bound of a whole batch, header included."""
@@ -35,12 +38,15 @@ MAX_BATCH_RECORDS: Final = 10_000
 
 _MAGIC: Final = b"RL"
 _VERSION: Final = 1
+_HAS_HEADERS: Final = 1
 _FIELDS: Final = struct.Struct(">2sBB16sQQQII")
 CHAIN_BYTES: Final = 16
 _CHECKSUM: Final = struct.Struct(">I")
 HEADER_BYTES: Final = _FIELDS.size + CHAIN_BYTES + _CHECKSUM.size
 LENGTH_BYTES: Final = 4
 """What a record costs in a batch, beyond its message."""
+MAX_APPEND_BYTES: Final = MAX_BATCH_BYTES - HEADER_BYTES
+"""Upper bound of :func:`append_size`."""
 
 
 class MalformedBatchError(Exception):
@@ -78,7 +84,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One or more consecutive records. ``data`` is the whole batch as stored and sent; the rest is read from it."""
+    """One or more consecutive records. ``data`` is the whole batch as stored and sent; the rest is read from it.
+
+    ``keyed`` are the appends in it that have an idempotency key, in order.
+    """
 
     log_id: str
     epoch: int
@@ -87,6 +96,7 @@ class Batch:
     count: int
     chain: bytes
     data: bytes
+    keyed: tuple[Keyed, ...] = ()
 
     @property
     def end(self) -> Position:
@@ -121,22 +131,38 @@ class Batch:
         return [record.message for record in self.records()]
 
 
-def encode_batch(messages: Sequence[bytes], *, log_id: str, epoch: int, time_ms: int, previous: Position) -> Batch:
+def append_size(messages: Sequence[bytes], key: str | None = None) -> int:
+    """How many bytes of a batch an append takes; MAX_APPEND_BYTES at most."""
+    return sum(map(len, messages)) + LENGTH_BYTES * len(messages) + header_size(key)
+
+
+def encode_batch(
+    messages: Sequence[bytes],
+    *,
+    log_id: str,
+    epoch: int,
+    time_ms: int,
+    previous: Position,
+    keyed: Sequence[Keyed] = (),
+) -> Batch:
     """Make the batch that continues a log at ``previous``.
 
     ``messages`` are UTF-8, at least one; the caller keeps the batch within MAX_BATCH_BYTES and MAX_BATCH_RECORDS.
     """
     count = len(messages)
-    payload = struct.pack(f">{count}I", *map(len, messages)) + b"".join(messages)
+    flags = _HAS_HEADERS if keyed else 0
+    payload = b"".join(
+        (struct.pack(f">{count}I", *map(len, messages)), *messages, encode_headers(keyed, previous.offset))
+    )
     fields = _FIELDS.pack(
-        _MAGIC, _VERSION, 0, bytes.fromhex(log_id), epoch, previous.offset, time_ms, count, len(payload)
+        _MAGIC, _VERSION, flags, bytes.fromhex(log_id), epoch, previous.offset, time_ms, count, len(payload)
     )
     chain = _chain(previous.chain, fields, payload)
     checksum = _CHECKSUM.pack(crc32(payload, crc32(fields + chain)))
     data = b"".join((fields, chain, checksum, payload))
     assert 0 < count <= MAX_BATCH_RECORDS
     assert len(data) <= MAX_BATCH_BYTES
-    return Batch(log_id, epoch, previous.offset, time_ms, count, chain, data)
+    return Batch(log_id, epoch, previous.offset, time_ms, count, chain, data, tuple(keyed))
 
 
 def decode_batches(data: bytes) -> list[Batch]:
@@ -158,7 +184,7 @@ def _decode_one(data: bytes, start: int) -> Batch:
     if len(data) - start < HEADER_BYTES:
         raise MalformedBatchError(f"{len(data) - start} bytes are too few for a batch")
     magic, version, flags, log_id, epoch, first_offset, time_ms, count, payload_size = _FIELDS.unpack_from(data, start)
-    if (magic, version, flags) != (_MAGIC, _VERSION, 0):
+    if (magic, version) != (_MAGIC, _VERSION) or flags & ~_HAS_HEADERS:
         raise MalformedBatchError(f"not a batch of version {_VERSION}: it starts with {data[start : start + 4].hex()}")
     size = HEADER_BYTES + payload_size
     if size > MAX_BATCH_BYTES or size > len(data) - start:
@@ -171,9 +197,14 @@ def _decode_one(data: bytes, start: int) -> Batch:
         raise MalformedBatchError(f"the checksum of the batch at offset {first_offset} does not match its bytes")
     if not 0 < count <= MAX_BATCH_RECORDS or payload_size < LENGTH_BYTES * count:
         raise MalformedBatchError(f"a batch of {payload_size} bytes can't hold {count} records")
-    if LENGTH_BYTES * count + sum(struct.unpack_from(f">{count}I", payload)) != payload_size:
+    messages_end = LENGTH_BYTES * count + sum(struct.unpack_from(f">{count}I", payload))
+    if messages_end > payload_size or (messages_end < payload_size and not flags):
         raise MalformedBatchError(f"the lengths in the batch at offset {first_offset} do not add up")
-    return Batch(log_id.hex(), epoch, first_offset, time_ms, count, fields_and_chain[_FIELDS.size :], whole)
+    try:
+        keyed = decode_headers(bytes(payload[messages_end:]), first_offset, count, epoch) if flags else ()
+    except ValueError as error:
+        raise MalformedBatchError(f"the batch at offset {first_offset}: {error}") from error
+    return Batch(log_id.hex(), epoch, first_offset, time_ms, count, fields_and_chain[_FIELDS.size :], whole, keyed)
 
 
 def _chain(previous: bytes, fields: bytes, payload: bytes | memoryview) -> bytes:

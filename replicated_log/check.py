@@ -32,7 +32,7 @@ def check(directory: Path) -> Checked:
     with closing(_open(directory)) as reader:
         try:
             refuse_damaged_journal(directory)
-            checked = Checked(reader.identity(), reader.verified_end())
+            checked = Checked(reader.identity(), reader.verified())
             if (fault := reader.misbuilt()) is not None:
                 raise CorruptLogError(checked.end.offset, fault)
         except sqlite3.Error as error:

@@ -27,6 +27,10 @@ class DelayLine(Generic[Item]):
         """Take the first one out if it is due."""
         return self._line.popleft()[1] if self._line and self._line[0][0] <= now else None
 
+    def let_leave_by(self, due: float) -> None:
+        """Let nobody who waits now wait beyond ``due``."""
+        self._line = deque((min(each, due), item) for each, item in self._line)
+
     def drop_last(self) -> None:
         self._line.pop()
 

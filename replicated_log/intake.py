@@ -174,6 +174,12 @@ class Intake:
         """
         return self.latency.persist_delay_s == 0 and self.on_disk.offset < offset <= self.accepted.offset
 
+    def simulate(self, latency: Latency, now: float) -> None:
+        """Simulate this from now on. What waits already goes in its order, and no later than if it came just now."""
+        self.latency = latency
+        self._delayed_acks.let_leave_by(now + latency.ack_delay_s)
+        self._pending.let_leave_by(now + latency.persist_delay_s)
+
     def connected(self, answers_to: str) -> None:
         """Deliveries can come and go; answers to fetches come in by the queue ``answers_to``."""
         self._answers_to = answers_to

@@ -3,6 +3,7 @@
 Plain blocking code: one thread owns the :class:`Log` and writes. Readers are in ``log_reader``.
 """
 
+import errno
 import os
 import secrets
 import sqlite3
@@ -11,18 +12,28 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, Self
 
+from replicated_log import key_index
 from replicated_log.batch import START, Batch, Position
 from replicated_log.directory_lock import holding
-from replicated_log.log_reader import SQLITE_ERRORS, CorruptLogError, LogReader, database, is_damage
+from replicated_log.log_reader import CorruptLogError, LogReader, database, naming_damage
 from replicated_log.write_ahead import refuse_damaged_journal
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+_WITHOUT_KEYS: Final = 1
+"""The format before there were idempotency keys; such a log gets their table when it is opened."""
 _CHECKED_AT_OPEN: Final = 1000
 """Batches at the log's end whose contiguity, checksums and chains are verified each time it is opened."""
-_CHECKPOINT_BYTES: Final = 4 << 20
+_CHECKPOINT_BYTES: Final = 8 << 20
 """SQLite's journal is worked off once this much was appended to it."""
+_JOURNAL_INDEX_BYTES: Final = 256 << 10
+"""The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond a checkpoint."""
+_PAGE_BYTES: Final = 4 << 10
+_COMMIT_JOURNAL_BYTES: Final = 2 * _PAGE_BYTES
+"""What a commit adds to the journal beyond its batches: the pages that they fill in part, and where these hang."""
+_KEY_JOURNAL_BYTES: Final = 3 * _PAGE_BYTES
+"""What a key adds: the pages of the table and its index that it comes into, and those of the one forgotten for it."""
 
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
 CREATE TABLE batches (
     first_offset INTEGER PRIMARY KEY,
@@ -30,6 +41,7 @@ CREATE TABLE batches (
     chain BLOB NOT NULL,
     data BLOB NOT NULL
 ) STRICT;
+{key_index.SCHEMA}
 """
 
 
@@ -45,7 +57,7 @@ class Log:
     """The one writer of a node's log.
 
     Invariant: the stored batches are contiguous from offset 0, each follows the one before it by its chain, and
-    ``end`` is where the last one ends. Everything below ``end`` is on disk.
+    ``end`` is where the last one ends. Everything below ``end`` is on disk, and its last keys are in the index.
 
     ``disk_id`` is random and names this data directory; ``log_id`` is None until a log is created or adopted;
     ``epoch`` is the highest reign this disk has opened (master) or stored a batch of (secondary), 0 for none.
@@ -57,7 +69,9 @@ class Log:
         self._connection = connection
         self._held = held
         self._in_journal = 0
-        identity = LogReader(connection).identity()
+        reader = LogReader(connection)
+        self._last_key = reader.last_key()
+        identity = reader.identity()
         self.disk_id = identity.disk_id
         self.log_id = identity.log_id
         self.epoch = identity.epoch
@@ -73,14 +87,11 @@ class Log:
             held.enter_context(holding(directory, node))
             refuse_damaged_journal(directory)
             connection = held.enter_context(closing(_connect(directory)))
-            try:
+            with naming_damage():
                 _initialise(connection, node)
-            except SQLITE_ERRORS as error:
-                if not is_damage(error):
-                    raise
-                raise CorruptLogError(0, str(error)) from error
             # Also where the log is not new: its first process may have been killed before it came to this.
             _sync(directory)
+            held.enter_context(_room_for_journal_index(directory))
             # What a killed process has written can be read, and need not be on disk yet.
             _checkpoint(connection)
             return cls(directory, connection, LogReader(connection).verified_end(_CHECKED_AT_OPEN), held.pop_all())
@@ -132,10 +143,12 @@ class Log:
                 "INSERT INTO batches VALUES (?, ?, ?, ?)",
                 [(batch.first_offset, batch.count, batch.chain, batch.data) for batch in batches],
             )
+            last_key = key_index.remember(self._connection, self._last_key, batches)
             if epoch != self.epoch:
                 _set_meta(self._connection, "epoch", epoch)
-        self.log_id, self.end, self.epoch = log_id, end, epoch
-        self._in_journal += sum(len(batch.data) for batch in batches)
+        self._in_journal += _COMMIT_JOURNAL_BYTES + sum(len(batch.data) for batch in batches)
+        self._in_journal += (last_key - self._last_key) * _KEY_JOURNAL_BYTES
+        self.log_id, self.end, self.epoch, self._last_key = log_id, end, epoch, last_key
         if self._in_journal >= _CHECKPOINT_BYTES and _checkpoint(self._connection):
             self._in_journal = 0
 
@@ -176,12 +189,16 @@ def _initialise(connection: sqlite3.Connection, node: str) -> None:
     elif schema != _expected_schema():
         raise CorruptLogError(0, "the schema is not as it was written")
     reader = LogReader(connection)
-    if (log_format := reader.meta("format")) is None:
+    if (found := reader.meta("format")) is None:
         raise CorruptLogError(0, "its format is missing")
-    if log_format != FORMAT:
-        raise WrongLogError(f"the log has format {log_format}; this program knows {FORMAT}")
+    if found not in {FORMAT, _WITHOUT_KEYS}:
+        raise WrongLogError(f"the log has format {found}; this program knows {FORMAT}")
     if (owner := reader.identity().node) != node:
         raise WrongLogError(f"the log belongs to node {owner!r}, not to {node!r}")
+    if found == _WITHOUT_KEYS:
+        connection.executescript(f"BEGIN; {key_index.SCHEMA}")
+        _set_meta(connection, "format", FORMAT)
+        connection.execute("COMMIT")
 
 
 def _schema(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
@@ -209,6 +226,23 @@ def _checkpoint(connection: sqlite3.Connection) -> bool:
             raise
         return False
     return True
+
+
+@contextmanager
+def _room_for_journal_index(directory: Path) -> Iterator[None]:
+    """Reserve it on disk, as long as there is room.
+
+    SQLite asks for it when it is needed, which is when a commit is written, and may then be on disk or not; where the
+    disk is full, that is an I/O error to it. The file stays open until the end: closing it would release the locks
+    that SQLite has on it.
+    """
+    with (directory / f"{database(directory).name}-shm").open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, _JOURNAL_INDEX_BYTES)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+        yield
 
 
 def _sync(directory: Path) -> None:

@@ -4,17 +4,20 @@ A reader neither waits for commits nor delays them (SQLite's write-ahead journal
 """
 
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from replicated_log import key_index
 from replicated_log.batch import START, Batch, MalformedBatchError, Position, decode_batches
+from replicated_log.keyed import Keyed
 
 SQLITE_ERRORS: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file may raise: the second where SQLite quotes what it can't read."""
 
+_INDEX: Final = "the index of keys: "
 _DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_ERROR}
 
 
@@ -24,6 +27,7 @@ class CorruptLogError(Exception):
     def __init__(self, offset: int, fault: str) -> None:
         super().__init__(f"the log is corrupt at offset {offset}: {fault}")
         self.offset = offset
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,17 @@ class Identity:
     disk_id: str
     log_id: str | None
     epoch: int
+
+
+@contextmanager
+def naming_damage(what: str = "") -> Iterator[None]:
+    """Tell damage that SQLite finds as a CorruptLogError: in what no record can be trusted without."""
+    try:
+        yield
+    except SQLITE_ERRORS as error:
+        if not is_damage(error):
+            raise
+        raise CorruptLogError(0, f"{what}{error}") from error
 
 
 class LogReader:
@@ -57,12 +72,8 @@ class LogReader:
 
     def identity(self) -> Identity:
         """Raises CorruptLogError when a part is missing, or is none of its kind."""
-        try:
+        with naming_damage():
             node, disk_id, log_id, epoch = (self.meta(key) for key in ("node", "disk_id", "log_id", "epoch"))
-        except SQLITE_ERRORS as error:
-            if not is_damage(error):
-                raise
-            raise CorruptLogError(0, str(error)) from error
         if not isinstance(node, str) or not isinstance(disk_id, str) or not isinstance(epoch, int):
             raise CorruptLogError(0, "the log's identity is damaged")
         if log_id is not None and not isinstance(log_id, str):
@@ -95,13 +106,62 @@ class LogReader:
         end = self._end_before(offset)
         return end.chain if end.offset == offset else None
 
-    def verified_end(self, last: int | None = None) -> Position:
-        """Verify the last batches, all of them by default, byte by byte, and return where the log ends.
+    def find_key(self, key: str) -> Keyed | None:
+        """The append that has this key, if it is among the last ones that have one. Raises CorruptLogError."""
+        (found,) = self.find_keys([key])
+        if isinstance(found, CorruptLogError):
+            raise found
+        return found
 
-        Raises CorruptLogError.
-        """
+    def find_keys(self, keys: Sequence[str]) -> list[Keyed | CorruptLogError | None]:
+        """As :meth:`find_key`, for each of them; what can't be read is said in its place."""
+        found: dict[str, Keyed | CorruptLogError | None] = dict.fromkeys(keys)
+        places: list[tuple[int, str]] = []
+        for key in found:
+            try:
+                with naming_damage(_INDEX):
+                    first_offset = key_index.find(self._connection, key)
+                if first_offset is not None:
+                    places.append((first_offset, key))
+            except CorruptLogError as error:
+                found[key] = error
+        # In the order of the log, so that a batch that has many of them is read and decoded once.
+        batch: Batch | None = None
+        for first_offset, key in sorted(places):
+            try:
+                if batch is None or batch.end.offset <= first_offset:
+                    batch = next(iter(self.read(first_offset, 1)), None)
+                found[key] = _keyed_at(batch, first_offset, key)
+            except CorruptLogError as error:
+                found[key] = error
+        return [found[key] for key in keys]
+
+    def last_key(self) -> int:
+        """The number of the log's last append that has a key; 0 without one. Raises CorruptLogError."""
+        with naming_damage(_INDEX):
+            return key_index.last_number(self._connection)
+
+    def verified(self) -> Position:
+        """Verify the whole log, byte by byte, and its index of keys; return where it ends. Raises CorruptLogError."""
+        with self._snapshot():
+            # A log that no program has opened since keys were invented has neither.
+            index = key_index.IndexCheck(self._connection, self.last_key()) if self.meta("format") != 1 else None
+            end = self._verified(START, index.fault if index else lambda _: None)
+            with naming_damage(_INDEX):
+                fault = index.fault_at_end() if index else None
+            if fault is not None:
+                raise CorruptLogError(0, fault)
+            return end
+
+    def verified_end(self, last: int) -> Position:
+        """Verify so many batches at the log's end, byte by byte, and return where it ends. Raises CorruptLogError."""
+        return self._verified(
+            self._end_before(self._first_of(last)), lambda batch: key_index.missing(self._connection, batch)
+        )
+
+    def _verified(self, position: Position, index_fault: Callable[[Batch], str | None]) -> Position:
+        """The end of the log, of which what follows ``position`` is verified, each batch's keys by ``index_fault``."""
         identity = self.identity()
-        position = START if last is None else self._end_before(self._first_of(last))
         for batch in self._rows(position.offset):
             if batch.end.offset <= position.offset:
                 continue
@@ -111,8 +171,21 @@ class LogReader:
                 raise CorruptLogError(position.offset, "the batch does not follow the one before it")
             if batch.log_id != identity.log_id or batch.epoch > identity.epoch:
                 raise CorruptLogError(position.offset, "the batch is not of this log and its epochs")
+            with naming_damage(_INDEX):
+                fault = index_fault(batch)
+            if fault is not None:
+                raise CorruptLogError(position.offset, fault)
             position = batch.end
         return position
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """See nothing of what is committed meanwhile."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
 
     def sound_end(self) -> Position:
         """How far the log is sound from its start on, whatever comes after."""
@@ -173,6 +246,13 @@ class LogReader:
             if not is_damage(error):
                 raise
             raise CorruptLogError(expected, str(error)) from error
+
+
+def _keyed_at(batch: Batch | None, first_offset: int, key: str) -> Keyed:
+    for keyed in batch.keyed if batch else ():
+        if (keyed.key, keyed.first_offset) == (key, first_offset):
+            return keyed
+    raise CorruptLogError(first_offset, f"the index says that key {key!r} is there, and it is not")
 
 
 def database(directory: Path) -> Path:

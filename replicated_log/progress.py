@@ -105,6 +105,11 @@ class Progress:
     def all_heard(self) -> bool:
         return all(node.heard for node in self.secondaries.values())
 
+    @property
+    def verifying(self) -> bool:
+        """Whether some configured node has told what it holds, and it is not judged yet."""
+        return any(node.unverified is not None for node in self.secondaries.values())
+
     def held_by(self, w: int) -> int:
         """The end of what ``w`` configured nodes hold, master included; 1 <= w <= nodes."""
         if w == 1:

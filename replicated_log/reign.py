@@ -7,6 +7,8 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
     anything else is said) and a random reign id. Every delivery names all three.
 2.  Appends that wait while a commit runs are gathered into batches and committed together. At most one commit runs.
     Only what is on the master's own disk is published, and only what w nodes hold is answered.
+    An append may ask that the log end at a certain offset. That is judged when it is gathered: its turn has come, and
+    everything gathered before it counts, in the same commit too. If that commit is refused, so is this append.
 3.  Batches are published to the fanout exchange in log order, with a bounded window of unconfirmed deliveries.
     A confirm frees the window and never counts as a copy. Nothing is ever published twice: after a (re)connection, a
     refused publish, or when too much waits, publishing goes on at the log's end, and whoever lacks something fetches.
@@ -20,26 +22,32 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 7.  When a configured secondary holds records that this log does not (more of them, others, those of another log), or
     knows another master of this log that is not older, the master may have lost its past: it refuses appends until
     the node's log turns out to be its own, or the node has another disk. So that it learns this before it adds to what
-    is left, a reign commits nothing until it has judged an ack of every configured secondary, or HEARING_S have passed.
+    is left, a reign commits nothing until it has judged an ack of every configured secondary, or HEARING_S have passed
+    and no ack that came by then is still to be judged.
 8.  If a quorum is required, the master also refuses appends while fewer than a majority of the configured nodes are
     alive. Silence never changes how many nodes must ack.
+9.  An append may have a key. The first one to come with a key claims it, and the log is asked for the key; meanwhile,
+    and until it is decided, others that come with that key stand behind it. Appends without a key wait for none of
+    this. Where the log has the key, nothing is appended, and all of them are answered: those with the same messages
+    are replayed, at the offset that the log says, and wait for the copies that they ask for; the others have reused a
+    key. That needs no append, so a read-only master does it too. It comes before what they ask of the log's end.
+    Where damage hides whether the log has the key, all of them are told so: nobody knows if their messages are in it.
+10. Where the log does not have the key, the first one goes on as an append without a key does. Once it is on disk,
+    those behind it are replayed, or have reused its key. A refusal uses up no key: where the log does not end as the
+    first one asks, the next one takes its place; where nobody may append, or the disk is full, all are refused.
+    The key is in the same batch as the messages, so that after a restart the log has the one if it has the other.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic
 
-from replicated_log.batch import (
-    HEADER_BYTES,
-    LENGTH_BYTES,
-    MAX_BATCH_BYTES,
-    MAX_BATCH_RECORDS,
-    Batch,
-    Position,
-    encode_batch,
-)
+from replicated_log.appends import Append, Appends
+from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, Batch, Position, append_size, encode_batch
+from replicated_log.decisions import AnswerFetch, Commit, Decision, Publish, Reached, ReadChain, Ticket
 from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+from replicated_log.keyed import Keyed, digest, is_key
+from replicated_log.log_reader import CorruptLogError
 from replicated_log.progress import Progress
 from replicated_log.waiters import Waiters
 from replicated_log.write_concern import majority
@@ -50,83 +58,19 @@ HEARING_UNCONNECTED_S: Final = 4.0
 MAX_WAITING: Final = 20_000
 """Appends that wait, be it for the disk or for copies."""
 MAX_UNCOMMITTED_BYTES: Final = 64 << 20
+"""Of memory that appends take until they are decided."""
 MAX_UNCONFIRMED: Final = 16
 """Deliveries published and not yet confirmed."""
 MAX_UNPUBLISHED_BYTES: Final = 16 << 20
 MAX_COMMIT_BATCHES: Final = 4
 
-Ticket = TypeVar("Ticket", bound=Hashable)
-
 
 class OverloadedError(Exception):
-    """Raised by :meth:`Reign.append`: too many appends wait, or too many bytes of them; nothing was appended."""
+    """Raised by :meth:`Reign.append` and ``wait``: too many wait, or too many bytes of theirs; nothing was appended."""
 
 
 class ReadOnlyError(Exception):
     """Raised by :meth:`Reign.append`: this master must not append now; nothing was appended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Store these batches in one durable commit, then call :meth:`Reign.committed` or :meth:`Reign.commit_refused`."""
-
-    batches: tuple[Batch, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Appended(Generic[Ticket]):
-    """The ticket's records are on the master's disk from ``offset`` on."""
-
-    ticket: Ticket
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reached(Generic[Ticket]):
-    """As many nodes as asked for hold the ticket's records."""
-
-    ticket: Ticket
-
-
-@dataclass(frozen=True, slots=True)
-class NotAppended(Generic[Ticket]):
-    """Nothing of the ticket is stored: this master has become read-only, or else (None) its disk is full."""
-
-    ticket: Ticket
-    read_only: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Publish to the fanout exchange. For batches, call :meth:`Reign.confirmed` when the broker has confirmed."""
-
-    delivery: LiveBatches | Beat
-
-
-@dataclass(frozen=True, slots=True)
-class ReadChain:
-    """Read the chain at ``offset`` from the log, then call :meth:`Reign.chain_read`."""
-
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerFetch:
-    """Read up to MAX_DELIVERY_BYTES of batches from the log, and send :meth:`Reign.fetched` to ``fetch.reply_to``."""
-
-    fetch: Fetch
-
-
-Decision = Commit | Appended[Ticket] | Reached[Ticket] | NotAppended[Ticket] | Publish | ReadChain | AnswerFetch
-
-
-@dataclass(frozen=True, slots=True)
-class _Append(Generic[Ticket]):
-    ticket: Ticket
-    messages: Sequence[bytes]
-    size: int
-    w: int
-    time_ms: int
 
 
 class Reign(Generic[Ticket]):
@@ -142,10 +86,7 @@ class Reign(Generic[Ticket]):
         self.published_end = end.offset
         self._decisions: deque[Decision[Ticket]] = deque()
         self._waiters: Waiters[Ticket] = Waiters()
-        self._appends: deque[_Append[Ticket]] = deque()
-        self._uncommitted: set[Ticket] = set()
-        self._uncommitted_bytes = 0
-        self._committing: list[tuple[_Append[Ticket], int]] = []
+        self._appends = Appends(self._decisions, self._waiters)
         self._commit: Commit | None = None
         self._reply_to: str | None = None
         self._unpublished: deque[Batch] = deque()
@@ -166,7 +107,7 @@ class Reign(Generic[Ticket]):
 
     @property
     def waiting(self) -> int:
-        return len(self._appends) + len(self._committing) + len(self._waiters)
+        return len(self._appends) + len(self._waiters)
 
     def read_only(self, now: float) -> str | None:
         """Why this master must not append now; None when it may. ``now`` is monotonic time in seconds."""
@@ -177,30 +118,59 @@ class Reign(Generic[Ticket]):
             return f"{alive} of {self.progress.nodes} nodes are alive, and a quorum of {quorum} is required to append"
         return None
 
-    def append(self, ticket: Ticket, messages: Sequence[bytes], *, w: int, time_ms: int, now: float) -> None:
+    def append(
+        self,
+        ticket: Ticket,
+        messages: Sequence[bytes],
+        *,
+        w: int,
+        time_ms: int,
+        now: float,
+        key: str | None = None,
+        if_end: int | None = None,
+    ) -> None:
         """Append messages (UTF-8, together within one batch) atomically, and wait until ``w`` nodes hold them.
 
-        Appended, then Reached follow, or NotAppended. No ticket is used twice. Raises ReadOnlyError or OverloadedError.
+        Appended or Replayed, then Reached follow; or NotAppended, EndMismatch, KeyReused or KeyUnreadable. No ticket is
+        used twice.
+        Raises ReadOnlyError or OverloadedError.
         """
-        if reason := self.read_only(now):
+        assert key is None or is_key(key)
+        if key is None and (reason := self.read_only(now)):
             raise ReadOnlyError(reason)
-        size = sum(map(len, messages)) + LENGTH_BYTES * len(messages)
+        size = append_size(messages, key)
         assert 0 < len(messages) <= MAX_BATCH_RECORDS
-        assert size <= MAX_BATCH_BYTES - HEADER_BYTES
-        if self.waiting >= MAX_WAITING or self._uncommitted_bytes + size > MAX_UNCOMMITTED_BYTES:
-            raise OverloadedError(f"{self.waiting} appends wait, {self._uncommitted_bytes} bytes of them for the disk")
-        self._uncommitted_bytes += size
-        self._uncommitted.add(ticket)
-        self._appends.append(_Append(ticket, messages, size, w, time_ms))
+        assert size <= MAX_APPEND_BYTES
+        named = b"" if key is None else digest(messages)
+        append = Append(ticket, messages, size, w, time_ms, key, named, if_end)
+        if self.waiting >= MAX_WAITING or self._appends.bytes + append.memory > MAX_UNCOMMITTED_BYTES:
+            raise OverloadedError(f"{self.waiting} appends wait, {self._appends.bytes} bytes of them for the disk")
+        self._appends.add(append)
+
+    def key_found(self, key: str, found: Keyed | None, now: float) -> None:
+        """What the log holds under a key that a FindKey asked for."""
+        if found is not None:
+            self._appends.found(found)
+            self._answer()
+        elif reason := self.read_only(now):
+            self._appends.refuse_key(key, reason)
+        else:
+            self._appends.not_found(key)
+
+    def key_unreadable(self, key: str, error: CorruptLogError) -> None:
+        """Nobody knows whether the log holds something under this key, so nobody may append with it."""
+        self._appends.unreadable(key, error)
 
     def wait(self, ticket: Ticket, offset: int, w: int) -> None:
-        """Wait until ``w`` nodes hold the record at ``offset``; Reached follows."""
+        """Wait until ``w`` nodes hold the record at ``offset``; Reached follows. Raises OverloadedError."""
+        if self.waiting >= MAX_WAITING:
+            raise OverloadedError(f"{self.waiting} wait")
         self._waiters.add(ticket, offset, w)
         self._answer()
 
     def forget(self, ticket: Ticket) -> None:
         """Nobody waits for this ticket any more. What was appended stays, and is replicated all the same."""
-        self._uncommitted.discard(ticket)
+        self._appends.forget(ticket)
         self._waiters.forget(ticket)
 
     def committed(self) -> None:
@@ -208,13 +178,7 @@ class Reign(Generic[Ticket]):
         assert self._commit is not None
         batches, self._commit = self._commit.batches, None
         self.progress.committed([batch.end for batch in batches])
-        for append, offset in self._committing:
-            self._uncommitted_bytes -= append.size
-            if append.ticket in self._uncommitted:
-                self._uncommitted.remove(append.ticket)
-                self._decisions.append(Appended(append.ticket, offset))
-                self._waiters.add(append.ticket, offset + len(append.messages) - 1, append.w)
-        self._committing.clear()
+        self._appends.committed(self.id.epoch)
         if self._reply_to is None:
             self._skip_publishing()
         else:
@@ -227,9 +191,7 @@ class Reign(Generic[Ticket]):
     def commit_refused(self) -> None:
         """Nothing of the last Commit is on disk, for want of room."""
         self._commit = None
-        for append, _ in self._committing:
-            self._refuse(append, None)
-        self._committing.clear()
+        self._appends.commit_refused()
 
     def connected(self, reply_to: str) -> None:
         """The broker can be published to; acks and fetches come in by the queue ``reply_to``."""
@@ -287,51 +249,41 @@ class Reign(Generic[Ticket]):
             self._hear_until = now + HEARING_S
         elif self._hear_until is None:
             self._hear_until = now + HEARING_UNCONNECTED_S
-        elif now >= self._hear_until:
+        elif now >= self._hear_until and not self.progress.verifying:
             self._hearing = False
 
     def _plan_commit(self) -> None:
         if self.progress.conflict is not None:
-            while self._appends:
-                self._refuse(self._appends.popleft(), self.progress.conflict)
+            self._appends.refuse_line(self.progress.conflict)
         if self._hearing:
             self._hearing = not self.progress.all_heard
-        if self._commit is not None or self._hearing or not self._appends:
+        if self._commit is not None or self._hearing:
             return
         batches: list[Batch] = []
         previous = self.progress.end
-        while self._appends and len(batches) < MAX_COMMIT_BATCHES:
-            gathered = self._gather(previous.offset)
-            batch = encode_batch(
-                [message for append in gathered for message in append.messages],
-                log_id=self.id.log_id,
-                epoch=self.id.epoch,
-                time_ms=gathered[0].time_ms,
-                previous=previous,
-            )
-            batches.append(batch)
-            previous = batch.end
-        self._commit = Commit(tuple(batches))
-        self._decisions.append(self._commit)
+        while len(batches) < MAX_COMMIT_BATCHES and (taken := self._appends.take(previous.offset)):
+            batches.append(self._encode(taken, previous))
+            previous = batches[-1].end
+        if batches:
+            self._commit = Commit(tuple(batches))
+            self._decisions.append(self._commit)
 
-    def _refuse(self, append: _Append[Ticket], read_only: str | None) -> None:
-        self._uncommitted_bytes -= append.size
-        self._uncommitted.discard(append.ticket)
-        self._decisions.append(NotAppended(append.ticket, read_only))
-
-    def _gather(self, offset: int) -> list[_Append[Ticket]]:
-        """Take the appends that go into the next batch, which begins at ``offset``."""
-        gathered: list[_Append[Ticket]] = []
-        count, size = 0, HEADER_BYTES
-        while self._appends:
-            append = self._appends[0]
-            if gathered and (count + len(append.messages) > MAX_BATCH_RECORDS or size + append.size > MAX_BATCH_BYTES):
-                break
-            gathered.append(self._appends.popleft())
-            self._committing.append((append, offset + count))
-            count += len(append.messages)
-            size += append.size
-        return gathered
+    def _encode(self, appends: Sequence[Append[Ticket]], previous: Position) -> Batch:
+        messages: list[bytes] = []
+        keyed: list[Keyed] = []
+        for append in appends:
+            if append.key is not None:
+                offset = previous.offset + len(messages)
+                keyed.append(Keyed(append.key, append.digest, offset, len(append.messages), self.id.epoch))
+            messages.extend(append.messages)
+        return encode_batch(
+            messages,
+            log_id=self.id.log_id,
+            epoch=self.id.epoch,
+            time_ms=appends[0].time_ms,
+            previous=previous,
+            keyed=keyed,
+        )
 
     def _plan_publish(self) -> None:
         while self._reply_to is not None and self._unpublished and self._unconfirmed < MAX_UNCONFIRMED:

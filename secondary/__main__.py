@@ -8,10 +8,10 @@ import sys
 
 from infra.process import run_process
 from infra.set_aside import SetAsideError, set_aside
-from infra.settings import InvalidSettingError, read_delay, read_node_settings
+from infra.settings import InvalidSettingError, read_delay, read_flag, read_node_settings
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.intake import Latency
 from secondary.server import SecondarySettings, run
+from secondary.simulation import Effects
 
 USAGE = "usage: python -m secondary [set-aside]"
 IF_CORRUPT = "`python -m secondary set-aside` renames it, and the next start fetches the log anew"
@@ -20,13 +20,19 @@ IF_CORRUPT = "`python -m secondary set-aside` renames it, and the next start fet
 def main(arguments: list[str]) -> int:
     try:
         node = read_node_settings(os.environ, name="node1", http="127.0.0.1:8080")
-        latency = Latency(read_delay(os.environ, "LATENCY"), read_delay(os.environ, "PERSIST_DELAY"))
+        settings = SecondarySettings(
+            node=node,
+            effects=Effects(
+                ack_delay_s=read_delay(os.environ, "LATENCY"),
+                persist_delay_s=read_delay(os.environ, "PERSIST_DELAY"),
+            ),
+            allow_simulation=read_flag(os.environ, "ALLOW_SIMULATION"),
+        )
     except InvalidSettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     match arguments:
         case []:
-            settings = SecondarySettings(node, latency)
             return run_process(lambda stop: run(settings, stop), log_level=node.log_level, if_corrupt=IF_CORRUPT)
         case ["set-aside"]:
             try:

@@ -6,12 +6,19 @@ import secrets
 from collections import deque
 from typing import Final
 
+from prometheus_client import CollectorRegistry
+
+from infra.health import NotReady
 from infra.log_thread import LogThread
+from infra.mark import Mark
+from infra.metrics import Commits
 from infra.names import Names
 from infra.rabbitmq import BrokerLostError, Received, Session, keep_session
-from replicated_log.delivery import Ack, Fetch, MalformedDeliveryError, decode, encode
-from replicated_log.intake import Intake, Latency, Notice, Persist, Send
+from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
+from replicated_log.intake import Intake, Notice, Persist, Send
 from replicated_log.log import DiskFullError
+from replicated_log.progress import SUSPECTED_AFTER_S
+from secondary.simulation import Effects, Simulation
 
 SILENCE_S: Final = 10.0
 """After this long without a delivery, the way here may be broken: the session is made anew."""
@@ -23,23 +30,29 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """Carries out the intake's decisions: every event is followed by :meth:`_perform`, so none waits."""
 
-    def __init__(self, log: LogThread, *, name: str, names: Names, amqp_url: str, latency: Latency) -> None:
+    def __init__(self, log: LogThread, *, name: str, names: Names, amqp_url: str, effects: Effects) -> None:
+        self.simulation = Simulation(effects)
         self.intake = Intake(
             node=name,
             disk_id=log.log.disk_id,
             log_id=log.log.log_id,
             epoch=log.log.epoch,
             end=log.log.end,
-            latency=latency,
+            latency=self.simulation.draw(),
             fresh_id=lambda: secrets.token_hex(8),
         )
+        self.committed = Mark(self._committed_end)
         self.connected = False
         self.poison = 0
+        self.sent_acks = 0
+        self.registry = CollectorRegistry()
+        self._commits = Commits(self.registry)
         self._log = log
         self._name = name
         self._names = names
         self._amqp_url = amqp_url
         self._loop = asyncio.get_running_loop()
+        self._beat_at: float | None = None
         self._wakeup_changed = asyncio.Event()
         self._persists: asyncio.Queue[Persist] = asyncio.Queue()
         # These three belong to one session. Acks and fetches are repeated, so a full queue may lose one.
@@ -56,18 +69,44 @@ class Receiver:
             tasks.create_task(self._keep_time())
             tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
 
+    def simulate(self, effects: Effects) -> None:
+        """Simulate this from now on; what waits already is delayed no longer than that."""
+        logger.info("simulating: %s", effects)
+        self.simulation.effects = effects
+        self.intake.simulate(self.simulation.longest, self._loop.time())
+        self._perform()
+
+    def readiness(self) -> NotReady | None:
+        """Why this node must not be relied on to keep up with the master; None when it may be."""
+        if self.intake.state != FOLLOWING:
+            return NotReady(self.intake.state, f"the node is {self.intake.state}")
+        if self.intake.disk_full:
+            return NotReady("disk-full", "the disk is full: nothing is persisted until there is room")
+        if self._beat_at is None:
+            return NotReady("no-master", "no beat of a master has come yet")
+        silence_s = self._loop.time() - self._beat_at
+        if silence_s >= SUSPECTED_AFTER_S:
+            return NotReady("no-master", f"the last beat of the master came {silence_s:.1f} s ago")
+        return None
+
     def _perform(self) -> None:
         for decision in self.intake.decisions(self._loop.time()):
             match decision:
                 case Persist():
                     self._persists.put_nowait(decision)
-                case Send():
-                    if not self._sends.full():
-                        self._sends.put_nowait(decision)
+                case Send(_, delivery):
+                    for _ in range(self.simulation.times(delivery)):
+                        if not self._sends.full():
+                            self._sends.put_nowait(decision)
                 case Notice(text):
                     logger.info("%s", text)
         self._settles.set()
         self._wakeup_changed.set()
+        self.committed.moved()
+
+    def _committed_end(self) -> int:
+        """Of a log that is not the master's, nothing is known to be held by a majority."""
+        return 0 if self.intake.diverged else min(self.intake.committed_end, self.intake.on_disk.offset)
 
     async def _keep_time(self) -> None:
         """Ask the intake for decisions whenever it wants to be asked."""
@@ -83,10 +122,12 @@ class Receiver:
         while True:
             persist = await self._persists.get()
             try:
-                await self._log.append(persist.batches, adopt=persist.adopt, epoch=persist.epoch)
+                took_s = await self._log.append(persist.batches, adopt=persist.adopt, epoch=persist.epoch)
             except DiskFullError:
                 self.intake.persist_refused(self._loop.time())
             else:
+                self._commits.observe(persist.batches, took_s)
+                self.intake.latency = self.simulation.draw()
                 self.intake.persisted(self._loop.time())
             self._perform()
 
@@ -109,6 +150,7 @@ class Receiver:
                 while True:
                     send = await self._sends.get()
                     await session.send(send.to, encode(send.delivery))
+                    self.sent_acks += isinstance(send.delivery, Ack)
         except TimeoutError:
             raise BrokerLostError(f"nothing was delivered for {SILENCE_S:g} s") from None
         finally:
@@ -137,6 +179,8 @@ class Receiver:
             logger.warning("dropped a delivery: %s", error)
             return
         self.intake.receive(delivery, self._loop.time())
+        if isinstance(delivery, Beat) and delivery.reign == self.intake.reign:
+            self._beat_at = self._loop.time()
 
     async def _settle(self) -> None:
         """Settle what is finished with: persisted, dropped, or held in memory because its delay is simulated."""

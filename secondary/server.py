@@ -7,24 +7,30 @@ from typing import Any
 
 from aiohttp import web
 
-from infra.http import HttpProblem, application, serving
+from infra.health import add_health
+from infra.http.problems import HttpProblem
+from infra.http.serving import application, serving
 from infra.log_thread import open_log
+from infra.metrics import add_metrics
 from infra.names import Names
+from infra.openapi import add_openapi
 from infra.process import beside
-from infra.reading import add_reading
+from infra.reading.routes import COPIES, add_reading
 from infra.settings import NodeSettings
-from replicated_log.intake import Latency
+from secondary.metrics import collect_status
 from secondary.receiver import Receiver
+from secondary.simulation import Effects, add_simulation
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SecondarySettings:
-    """``latency`` is what is simulated, nothing by default."""
+    """``effects`` are what is simulated at first; only with ``allow_simulation`` may clients change them."""
 
     node: NodeSettings
-    latency: Latency
+    effects: Effects
+    allow_simulation: bool = False
 
 
 async def run(settings: SecondarySettings, stop: asyncio.Event) -> None:
@@ -32,11 +38,17 @@ async def run(settings: SecondarySettings, stop: asyncio.Event) -> None:
     node = settings.node
     async with open_log(node.data, node.name) as log:
         receiver = Receiver(
-            log, name=node.name, names=Names(node.log_name), amqp_url=node.amqp_url, latency=settings.latency
+            log, name=node.name, names=Names(node.log_name), amqp_url=node.amqp_url, effects=settings.effects
         )
         logger.info("log %s goes on at offset %d", log.log.log_id or "(none yet)", log.log.end.offset)
         app = application()
-        add_reading(app, log, lambda: _status(settings, receiver))
+        add_reading(app, log, receiver.committed, lambda: _status(settings, receiver))
+        add_openapi(app)
+        add_health(app, receiver.readiness)
+        add_metrics(app, receiver.registry, lambda: _status(settings, receiver), collect_status)
+        add_simulation(app, receiver.simulation, receiver.simulate if settings.allow_simulation else None)
+        app[COPIES] = refuse_to_wait
+        app.router.add_get("/health", point_to_master)
         app.router.add_post("/", refuse_write)
         app.router.add_post("/messages", refuse_write)
         async with beside(receiver.run()), serving(app, node.http_host, node.http_port):
@@ -45,6 +57,14 @@ async def run(settings: SecondarySettings, stop: asyncio.Event) -> None:
 
 async def refuse_write(_: web.Request) -> web.Response:
     raise HttpProblem(403, "not-the-master", "this is a secondary: it only reads; write to the master")
+
+
+async def point_to_master(_: web.Request) -> web.Response:
+    raise HttpProblem(403, "not-the-master", "this is a secondary: only the master serves this")
+
+
+async def refuse_to_wait(_: web.Request, __: int) -> web.Response:
+    raise HttpProblem(403, "not-the-master", "this is a secondary: only the master knows who has a record")
 
 
 def _status(settings: SecondarySettings, receiver: Receiver) -> dict[str, Any]:
@@ -57,11 +77,16 @@ def _status(settings: SecondarySettings, receiver: Receiver) -> dict[str, Any]:
         "epoch": intake.epoch,
         "end_offset": intake.on_disk.offset,
         "acked_end": intake.acked.offset,
-        "committed_end": min(intake.committed_end, intake.on_disk.offset),
+        "committed_end": receiver.committed.offset,
         "lag": max(0, intake.master_end - intake.on_disk.offset),
         "state": intake.state,
         "disk_full": intake.disk_full,
         "broker": "connected" if receiver.connected else "disconnected",
         "poison": receiver.poison,
-        "counts": dict(intake.counts),
+        "counts": {
+            **intake.counts,
+            "acks": receiver.sent_acks,
+            "simulated drops": receiver.simulation.dropped_acks,
+            "simulated repeats": receiver.simulation.repeated_acks,
+        },
     }

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import aiohttp
 
-from infra.child_process import start_child
-from infra.free_ports import free_ports
+from infra.broker.child_process import start_child
+from infra.broker.free_ports import free_ports
 from infra.rabbitmq import CONNECT_TIMEOUT_S, HEARTBEAT_S, PUBLISH_TIMEOUT_S
 from secondary.receiver import SILENCE_S
 
@@ -71,6 +71,12 @@ class Node:
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
+
+    def listen_at(self, port: int) -> None:
+        """From its next start on."""
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.environ["REPLOG_HTTP"] = f"127.0.0.1:{port}"
 
     def start(self, **environ: str) -> None:
         assert self.process is None

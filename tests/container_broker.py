@@ -7,10 +7,10 @@ from pathlib import Path
 from testcontainers.community.rabbitmq import RabbitMqContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
-from infra.broker import SETTINGS, BrokerError, OwnBroker, wait_until
-from infra.docker_broker import IMAGE, SETTINGS_IN_IMAGE, docker_problem
-from infra.free_ports import free_ports
-from infra.local_broker import LocalBroker
+from infra.broker.broker import SETTINGS, BrokerError, OwnBroker, wait_until
+from infra.broker.docker import IMAGE, SETTINGS_IN_IMAGE, docker_problem
+from infra.broker.free_ports import free_ports
+from infra.broker.local import LocalBroker
 
 # The fixture removes its container itself; ryuk, which would do it too, is one more image to pull.
 testcontainers_config.ryuk_disabled = True

@@ -7,7 +7,7 @@ from typing import Final
 
 from yarl import URL
 
-from infra.free_ports import free_ports
+from infra.broker.free_ports import free_ports
 from tests.cluster import eventually
 
 TO_BROKER: Final = "to broker"

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from infra.broker import Broker, BrokerError, OwnBroker
+from infra.broker.broker import Broker, BrokerError, OwnBroker
+from infra.broker.find import find_broker
 from infra.demo.node import Node
 from infra.demo.scenario import SCRIPT, DemoError, compare_logs, nodes, run_client, wait_until_healthy
 from infra.demo.screen import Screen
-from infra.find_broker import find_broker
 
 
 def main() -> int:

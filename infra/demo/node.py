@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
-from infra.child_process import start_child, stop_child
-from infra.free_ports import free_ports, is_free
-from infra.get_json import get_json
+from infra.broker.child_process import start_child, stop_child
+from infra.broker.free_ports import free_ports, is_free
+from infra.broker.get_json import get_json
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Node:
             "REPLOG_HTTP": f"127.0.0.1:{port}",
             "REPLOG_DATA": str(directory / part.name),
             "LATENCY": str(part.latency_s),
+            "REPLOG_ALLOW_SIMULATION": "1",
         }
         self._show = show
 

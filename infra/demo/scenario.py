@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from infra.broker import Broker, wait_until
-from infra.child_process import tied
+from infra.broker.broker import Broker, wait_until
+from infra.broker.child_process import tied
 from infra.demo.node import Node, Part
 from infra.demo.screen import Screen
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import requests
 
-from infra.broker import wait_until
-from infra.docker_broker import IMAGE, docker_problem
-from infra.free_ports import is_free
-from infra.get_json import get_json
+from infra.broker.broker import wait_until
+from infra.broker.docker import IMAGE, docker_problem
+from infra.broker.free_ports import is_free
+from infra.broker.get_json import get_json
 
 ROOT = Path(__file__).parents[2]
 NODES = {"master": 8000, "node1": 8080, "node2": 8090}

@@ -11,9 +11,9 @@ from typing import Self
 
 import pytest
 
-from infra.broker import wait_until
-from infra.child_process import stop_child
-from infra.docker_broker import IMAGE, docker_problem
+from infra.broker.broker import wait_until
+from infra.broker.child_process import stop_child
+from infra.broker.docker import IMAGE, docker_problem
 from tests.container_broker import AnyBroker
 from tests.e2e.on_terminal import CTRL_C, CTRL_D, OnTerminal
 

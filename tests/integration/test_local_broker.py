@@ -7,8 +7,8 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from infra.broker import wait_until
-from infra.local_broker import LocalBroker
+from infra.broker.broker import wait_until
+from infra.broker.local import LocalBroker
 
 
 def test_it_listens_on_loopback_only_and_leaves_no_process_when_stopped(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_it_comes_back_at_the_same_addresses_after_a_restart_and_after_a_kill(tm
 
 def test_no_process_is_left_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from infra.local_broker import LocalBroker\n"
+        "import sys, time; from pathlib import Path; from infra.broker.local import LocalBroker\n"
         "with LocalBroker(Path(sys.argv[1])): print('up', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE) as parent:

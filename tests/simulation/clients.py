@@ -1,10 +1,11 @@
 """Clients: they append, ask, read, and go on with it while the cluster heals."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.checker import READ_ONLY_WITHIN_S
-from tests.simulation.history import Answered, End, Event, Refused, Request, Stuck, TimedOut
-from tests.simulation.master_node import Master
+from tests.simulation.history import Answered, Broken, End, Event, Refused, Request, Stuck, TimedOut
+from tests.simulation.master_node import Master, key_of
 from tests.simulation.plan import FAULTS_END_S, Append, Ask, Operation, ReadAll
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ OPERATOR_S: Final = 13.0
 """How long an operator looks on before restoring a master: by then all have connected, and told what they hold."""
 OPERATOR_LOOKS_S: Final = 2.0
 DRILL_DOWN_S: Final = 4.0
+BROKEN_AFTER_S: Final = 1.0
+"""So long after its own timeout does a client with a key give up hope of an answer."""
 POLL_S: Final = 0.25
 
 
@@ -28,6 +31,8 @@ class Clients:
         self._requests: dict[int, Append] = {}
         self._placed: list[tuple[Append, int]] = []
         self._number = 10_000
+        self._keyed: set[int] = set()
+        self._insisting = 0
         self._probe: int | None = None
         self._goal = 0
         self._deadline = 0.0
@@ -47,6 +52,38 @@ class Clients:
                 self._placed.append((self._requests[op], offset))
         if isinstance(event, Refused | TimedOut) and event.op == self._probe:
             self.world.after(0.5, self._send_probe)
+        if isinstance(event, Answered | Refused | TimedOut | Broken) and event.op in self._keyed:
+            self._keyed.remove(event.op)
+            self._insist(event, self._requests[event.op])
+
+    def _insist(self, event: Answered | Refused | TimedOut | Broken, append: Append) -> None:
+        """Who has a key asks again and again, until there is an answer that no more asking would change."""
+        ahead = append.ahead
+        match event:
+            case Answered() | Refused(_, _, "key reused"):
+                return
+            case Refused(_, _, "end mismatch"):
+                if self._random.random() < 0.5:
+                    return
+                ahead = self._random.choice((None, 0, 0))
+            case TimedOut(_, _, int()):
+                if self._random.random() < 0.5:
+                    return
+        self._number += 1
+        self._insisting += 1
+        w = self._random.randint(1, len(self.world.plan.secondaries) + 1)
+        timeout = self._random.choice((0.5, 2, 5))
+        again = replace(append, number=self._number, w=w, timeout=timeout, ahead=ahead)
+        self.world.after(self._random.choice((0.01, 0.5, 2, 5)) * self._random.random(), self._ask_again, again)
+
+    def _ask_again(self, append: Append) -> None:
+        self._insisting -= 1
+        self._append(append)
+
+    def _give_up(self, op: int) -> None:
+        """Nothing came: the connection must be broken."""
+        if op in self._keyed:
+            self.world.tell_client(Broken(self.world.now, op))
 
     def forget_offsets(self) -> None:
         """The master has lost its past: nobody asks for what was before."""
@@ -64,12 +101,16 @@ class Clients:
     def _append(self, append: Append) -> None:
         world = self.world
         number = append.number
-        messages = tuple(f"m{number}.{part}" for part in range(append.messages))
+        messages = tuple(f"m{append.body or number}.{part}" for part in range(append.messages))
+        if_end = None if append.ahead is None else max(len(world.master.disk.records) + append.ahead, 0)
         self._requests[number] = append
-        world.record(Request(world.now, number, messages, append.w))
+        world.record(Request(world.now, number, messages, append.w, key_of(append), if_end))
+        if append.key:
+            self._keyed.add(number)
+            world.after(append.timeout + BROKEN_AFTER_S, self._give_up, number)
         master = world.master.process
         if isinstance(master, Master):
-            master.after(0, master.append, append, messages)
+            master.after(0, master.append, append, messages, if_end)
         else:
             world.tell_client(Refused(world.now, number, "down"))
 
@@ -152,7 +193,8 @@ class Clients:
         world = self.world
         end = len(world.master.disk.records)
         behind = [host.name for host in world.followers if len(host.disk.records) != end]
-        if not behind and self._probe is None:
+        waiting = self._probe is not None or self._keyed or self._insisting
+        if not behind and not waiting:
             for host in world.hosts.values():
                 assert host.process is not None
                 world.record(host.process.read())

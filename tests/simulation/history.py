@@ -20,6 +20,7 @@ class Cluster:
 
     ``observers`` follow and are never counted. ``ack_delays`` are the simulated latencies of nodes that have one,
     in seconds: so long after a record is durable may it be announced, or when the node's process starts anew.
+    ``require_quorum``: the master is to append only while a majority is alive.
     """
 
     time: float
@@ -27,6 +28,7 @@ class Cluster:
     secondaries: tuple[str, ...]
     observers: tuple[str, ...] = ()
     ack_delays: tuple[tuple[str, float], ...] = ()
+    require_quorum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,40 +69,64 @@ class DiskSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """The first sign of life of a node that the master's present process takes in. Seen only where a quorum matters."""
+
+    time: float
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """A client asks for an atomic append of messages, each with an id of its own in it."""
+    """A client asks for an atomic append of messages, each with an id of its own in it.
+
+    Two requests have the same messages only if they have the same ``key``. ``if_end``: only if the log ends there.
+    """
 
     time: float
     op: int
     messages: tuple[str, ...]
     w: int
+    key: str | None = None
+    if_end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The client was told: your messages are held by as many nodes as you asked for, from ``offset`` on."""
+    """The client was told: your messages are held by as many nodes as you asked for, from ``offset`` on.
+
+    And, where that was seen: the ``epoch`` of the records, and whether an earlier request had them ``replayed``.
+    """
 
     time: float
     op: int
     offset: int
+    epoch: int | None = None
+    replayed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The client was told: appended at ``offset``, not yet held by as many as asked for. None: unknown."""
+    """The client was told: appended at ``offset``, not yet held by as many as asked for. None: unknown.
+
+    ``epoch`` and ``replayed`` are as in Answered.
+    """
 
     time: float
     op: int
     offset: int | None
+    epoch: int | None = None
+    replayed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The client was told: not appended, because ..."""
+    """The client was told: not appended, because ... For ``end mismatch``, ``end`` is where the log was said to end."""
 
     time: float
     op: int
     why: str
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +215,7 @@ Event = (
     | Durable
     | Wiped
     | DiskSeen
+    | Heard
     | Request
     | Answered
     | TimedOut
@@ -212,6 +239,7 @@ _KINDS: dict[str, type[Event]] = {
         Durable,
         Wiped,
         DiskSeen,
+        Heard,
         Request,
         Answered,
         TimedOut,

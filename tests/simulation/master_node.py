@@ -1,8 +1,22 @@
 """A virtual master: the real Reign, driven as master/replicator.py drives it."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from replicated_log.batch import Batch
+from replicated_log.decisions import (
+    AnswerFetch,
+    Appended,
+    Commit,
+    EndMismatch,
+    FindKey,
+    KeyReused,
+    NotAppended,
+    Outcome,
+    Publish,
+    Reached,
+    ReadChain,
+    Replayed,
+)
 from replicated_log.delivery import (
     BEAT_INTERVAL_S,
     Ack,
@@ -17,25 +31,26 @@ from replicated_log.delivery import (
 )
 from replicated_log.intake import Persist
 from replicated_log.log import DiskFullError
-from replicated_log.reign import (
-    AnswerFetch,
-    Appended,
-    Commit,
-    NotAppended,
-    OverloadedError,
-    Publish,
-    Reached,
-    ReadChain,
-    ReadOnlyError,
-    Reign,
-)
+from replicated_log.reign import OverloadedError, ReadOnlyError, Reign
 from tests.simulation.broker import Session
-from tests.simulation.history import Answered, Broken, Held, Read, Refused, TimedOut
+from tests.simulation.history import Answered, Broken, Heard, Held, Read, Refused, TimedOut
 from tests.simulation.host import Driver, Host
 from tests.simulation.plan import Append
 
 PUBLISH_TIMEOUT_S: Final = 5.0
 QUESTION_S: Final = 5.0
+
+
+class _Place(NamedTuple):
+    """What a client is told of where its messages are, and whether they were there before."""
+
+    offset: int
+    epoch: int
+    replayed: bool
+
+
+def key_of(append: Append) -> str | None:
+    return f"key {append.key}" if append.key else None
 
 
 class Master(Driver):
@@ -49,18 +64,27 @@ class Master(Driver):
         names = [node.name for node in self.world.plan.secondaries]
         quorum = self.world.plan.require_quorum
         self.reign: Reign[int] = Reign(reign, names, self.log.end, require_quorum=quorum)
-        self._open: dict[int, int | None] = {}
+        self._open: dict[int, _Place | None] = {}
         self._questions: dict[int, tuple[int, int]] = {}
         self._unconfirmed: dict[int, float] = {}
         self._published = 0
+        self._heard: set[str] = set()
         self._tick()
 
-    def append(self, operation: Append, messages: tuple[str, ...]) -> None:
+    def append(self, operation: Append, messages: tuple[str, ...], if_end: int | None) -> None:
         number = operation.number
         encoded = [message.encode() for message in messages]
         time_ms = 1_700_000_000_000 + int(self.world.now * 1000)
         try:
-            self.reign.append(number, encoded, w=operation.w, time_ms=time_ms, now=self.clock)
+            self.reign.append(
+                number,
+                encoded,
+                w=operation.w,
+                time_ms=time_ms,
+                now=self.clock,
+                key=key_of(operation),
+                if_end=if_end,
+            )
         except ReadOnlyError:
             self._say(Refused(self.world.now, number, "read-only" if self.reign.progress.conflict else "no quorum"))
             return
@@ -74,15 +98,18 @@ class Master(Driver):
     def ask(self, number: int, last: int, w: int) -> None:
         """Wait until ``w`` nodes hold the records of an earlier append, up to ``last``."""
         ticket = -1 - len(self._questions)
+        try:
+            self.reign.wait(ticket, last, w)
+        except OverloadedError:
+            return
         self._questions[ticket] = (number, w)
-        self.reign.wait(ticket, last, w)
         self.after(QUESTION_S, self.reign.forget, ticket)
         self._perform()
 
     def _time_out(self, number: int) -> None:
         if number in self._open:
             self.reign.forget(number)
-            self._say(TimedOut(self.world.now, number, self._open.pop(number)))
+            self._say(TimedOut(self.world.now, number, *(self._open.pop(number) or (None,))))
 
     def _say(self, event: Answered | TimedOut | Refused | Held | Broken) -> None:
         self.world.tell_client(event)
@@ -95,17 +122,35 @@ class Master(Driver):
                 case Commit(batches):
                     self._writing = Persist(None, 0, batches)
                     self.after(self._disk_time(), self._commit, batches)
-                case Appended(ticket, offset):
-                    self._open[ticket] = offset
-                case Reached(ticket):
-                    self._reached(ticket)
-                case NotAppended(ticket, read_only):
-                    if self._open.pop(ticket, 0) is None:
-                        self._say(Refused(self.world.now, ticket, "read-only" if read_only else "disk full"))
+                case FindKey(key):
+                    self.after(self._disk_time(), self._find_key, key)
                 case ReadChain(offset):
                     self.after(self._disk_time(), self._read_chain, offset)
                 case AnswerFetch(fetch):
                     self.after(self._disk_time(), self._answer_fetch, fetch)
+                case _:
+                    self._tell(decision)
+
+    def _tell(self, outcome: Outcome[int] | Reached[int]) -> None:
+        match outcome:
+            case Appended(ticket, offset):
+                self._open[ticket] = _Place(offset, self.reign.id.epoch, False)
+            case Replayed(ticket, offset, epoch):
+                self._open[ticket] = _Place(offset, epoch, True)
+            case Reached(ticket):
+                self._reached(ticket)
+            case NotAppended(ticket, None):
+                self._refuse(ticket, "disk full")
+            case NotAppended(ticket, _):
+                self._refuse(ticket, "read-only" if self.reign.progress.conflict else "no quorum")
+            case EndMismatch(ticket, end_offset):
+                self._refuse(ticket, "end mismatch", end_offset)
+            case KeyReused(ticket):
+                self._refuse(ticket, "key reused")
+
+    def _refuse(self, number: int, why: str, end: int | None = None) -> None:
+        if self._open.pop(number, 0) is None:
+            self._say(Refused(self.world.now, number, why, end))
 
     def _publish(self, delivery: LiveBatches | Beat) -> None:
         if self.session is None:
@@ -121,8 +166,8 @@ class Master(Driver):
         if ticket < 0:
             number, w = self._questions[ticket]
             self._say(Held(self.world.now, number, w))
-        elif (offset := self._open.pop(ticket, None)) is not None:
-            self._say(Answered(self.world.now, ticket, offset))
+        elif (place := self._open.pop(ticket, None)) is not None:
+            self._say(Answered(self.world.now, ticket, *place))
 
     def _commit(self, batches: tuple[Batch, ...]) -> None:
         self._writing = None
@@ -132,6 +177,10 @@ class Master(Driver):
             self.reign.commit_refused()
         else:
             self.reign.committed()
+        self._perform()
+
+    def _find_key(self, key: str) -> None:
+        self.reign.key_found(key, self.log.find_key(key), self.clock)
         self._perform()
 
     def _read_chain(self, offset: int) -> None:
@@ -173,6 +222,9 @@ class Master(Driver):
         except MalformedDeliveryError:
             return
         assert isinstance(delivery, Ack | Fetch)
+        if self.reign.require_quorum and delivery.node not in self._heard:
+            self._heard.add(delivery.node)
+            self.world.record(Heard(self.world.now, delivery.node))
         if isinstance(delivery, Ack):
             self.world.seen(delivery.disk_id)
         self.reign.receive(delivery, self.clock)

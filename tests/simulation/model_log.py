@@ -6,14 +6,21 @@ operating system's cache, a power cut loses it, and tears it at any batch it lik
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import Final
 
+from replicated_log import key_index
 from replicated_log.batch import START, Batch, Position, decode_batches
+from replicated_log.keyed import Keyed
 from replicated_log.log import DiskFullError
 from tests.simulation.history import Record
 
+_FLAGS_AT: Final = 3
+
 
 class ModelDisk:
-    """What survives the end of a process. Invariant: ``records`` and ``digest`` are those of ``batches``, all durable.
+    """What survives the end of a process.
+
+    Invariant: ``records`` and ``digest`` are those of ``batches``, ``keys`` their last ones; all of that is durable.
 
     ``on_durable`` is told of every change: first offset, and the records that have become durable there.
     """
@@ -27,6 +34,7 @@ class ModelDisk:
         self.batches: list[Batch] = []
         self.places: dict[int, int] = {0: 0}
         self.records: list[Record] = []
+        self.keys: dict[str, Keyed] = {}
         self.written: tuple[Batch, ...] = ()
         self.adopting: str | None = None
         self.noting = 0
@@ -58,10 +66,19 @@ class ModelDisk:
             self.batches.append(batch)
             self.records.extend(records)
             self.places[len(self.records)] = len(self.batches)
+            self.index(batch)
             self.epoch = max(self.epoch, batch.epoch)
             self._hash.update(batch.data)
             if self.on_durable is not None:
                 self.on_durable(self, first, records)
+
+    def index(self, batch: Batch) -> None:
+        """The keys are in their order, so that the first is the next to be forgotten."""
+        for keyed in decode_batches(batch.data)[0].keyed if batch.data[_FLAGS_AT] else ():
+            self.keys.pop(keyed.key, None)
+            self.keys[keyed.key] = keyed
+        while len(self.keys) > key_index.REMEMBERED:
+            del self.keys[next(iter(self.keys))]
 
     def cut_power(self) -> None:
         """Lose what was not durable."""
@@ -70,7 +87,8 @@ class ModelDisk:
     def forget_after(self, batches: int, epochs: int) -> None:
         """Be as the disk was when it held so many batches, and so many epochs ago."""
         kept = self.batches[:batches]
-        self.batches, self.records, self.places, self._hash = [], [], {0: 0}, blake2b(digest_size=8)
+        self.batches, self.records, self.keys, self.places = [], [], {}, {0: 0}
+        self._hash = blake2b(digest_size=8)
         epoch, told = self.epoch - epochs, self.on_durable
         self.on_durable = None
         self.epoch = 0
@@ -153,6 +171,9 @@ class ModelLog:
         if place is None:
             return None
         return self.disk.batches[place - 1].chain if place else START.chain
+
+    def find_key(self, key: str) -> Keyed | None:
+        return self.disk.keys.get(key)
 
     def _room(self) -> None:
         if self.disk.full:

@@ -8,7 +8,7 @@ import sys
 from multiprocessing import Pool
 from time import monotonic
 
-from tests.simulation import mutants_log, mutants_master, mutants_secondary  # noqa: F401 - plant the bugs
+from tests.simulation import mutants_keys, mutants_log, mutants_master, mutants_secondary  # noqa: F401 - plant the bugs
 from tests.simulation.surgery import MUTANTS, hunt
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from replicated_log.appends import Appends
 from replicated_log.delivery import Ack
 from replicated_log.progress import Progress, Secondary
 from replicated_log.reign import Reign
@@ -129,9 +130,9 @@ def _(surgeon: Surgeon) -> None:
 @mutant("what was committed counts as waiting for the disk for ever")
 def _(surgeon: Surgeon) -> None:
     def committed(real: Around, reign: Reign[int]) -> None:
-        size = reign._uncommitted_bytes
+        size = reign._appends.bytes
         real(reign)
-        reign._uncommitted_bytes = size
+        reign._appends.bytes = size
 
     surgeon.around(Reign, "committed", committed)
 
@@ -147,7 +148,7 @@ def _(surgeon: Surgeon) -> None:
 @mutant("waiters are lost on reconnect")
 def _(surgeon: Surgeon) -> None:
     def connected(real: Around, reign: Reign[int], reply_to: str) -> None:
-        reign._waiters = Waiters()
+        reign._waiters = reign._appends._waiters = Waiters()
         real(reign, reply_to)
 
     surgeon.around(Reign, "connected", connected)
@@ -171,10 +172,10 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("records of one batch are all said to be at its first offset")
 def _(surgeon: Surgeon) -> None:
-    def gather(real: Around, reign: Reign[int], offset: int) -> Any:
-        known = len(reign._committing)
-        gathered = real(reign, offset)
-        reign._committing[known:] = [(append, offset) for append in gathered]
-        return gathered
+    def take(real: Around, appends: Appends[int], offset: int) -> Any:
+        known = len(appends._committing)
+        taken = real(appends, offset)
+        appends._committing[known:] = [(append, offset) for append in taken]
+        return taken
 
-    surgeon.around(Reign, "_gather", gather)
+    surgeon.around(Appends, "take", take)

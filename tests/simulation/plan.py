@@ -22,9 +22,9 @@ TINY_BOUNDS: Final[dict[str, tuple[int, ...]]] = {
     "reign.MAX_UNCONFIRMED": (1, 3),
     "reign.MAX_UNPUBLISHED_BYTES": (500, 2000),
     "reign.MAX_COMMIT_BATCHES": (1, 3),
-    "reign.MAX_BATCH_RECORDS": (3, 5),
+    "appends.MAX_BATCH_RECORDS": (3, 5),
     "reign.MAX_WAITING": (15, 60),
-    "reign.MAX_UNCOMMITTED_BYTES": (60, 600),
+    "reign.MAX_UNCOMMITTED_BYTES": (350, 1400),
     "progress._RECENT_CHAINS": (3, 10),
 }
 """The protocol's bounds, by module and name, made so small that a short history meets them."""
@@ -37,6 +37,12 @@ class Append:
     messages: int
     w: int
     timeout: float
+    key: int = 0
+    """0: without a key."""
+    body: int = 0
+    """The number of the append that has the same messages; 0: its own."""
+    ahead: int | None = None
+    """Append only if the log ends so far from where it ends when this is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +197,28 @@ def _operations(rng: Random, names: list[str], nodes: int) -> tuple[Operation, .
                 number += 1
                 messages = 1 if rng.random() < 0.85 else rng.randint(2, 3)
                 w = rng.choice((1, nodes // 2 + 1, nodes, rng.randint(1, nodes)))
-                operations.append(Append(time, number, messages, w, rng.choice((0.02, 0.5, 2, 10, 30))))
+                append = Append(time, number, messages, w, rng.choice((0.02, 0.5, 2, 10, 30)), ahead=_ahead(rng))
+                if rng.random() < 0.3:
+                    append = replace(append, key=number, body=number, timeout=rng.choice((0.02, 0.5, 2, 5)))
+                    others = _others(rng, append)
+                    number += len(others)
+                    operations.extend(others)
+                operations.append(append)
     return tuple(sorted(operations, key=lambda operation: operation.time))
+
+
+def _ahead(rng: Random) -> int | None:
+    return rng.choice((-1, 0, 0, 0, 1, 1, 2)) if rng.random() < 0.2 else None
+
+
+def _others(rng: Random, append: Append) -> list[Append]:
+    """Others that use the same key, at about the same time: for the same messages, or for messages of their own."""
+    others = []
+    for number in range(append.number + 1, append.number + 1 + rng.choice((0, 0, 1, 2))):
+        time = append.time + rng.choice((0.002, 0.05)) * rng.uniform(-0.5, 1)
+        body = append.body if rng.random() < 0.7 else number
+        others.append(replace(append, time=time, number=number, body=body, ahead=_ahead(rng)))
+    return others
 
 
 def _harms(rng: Random, names: list[str]) -> tuple[Harm, ...]:

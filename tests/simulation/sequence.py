@@ -11,16 +11,18 @@ _ROUNDING_S: Final = 1e-6
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """One sequence of records; ``digests`` maps an end to the digest of all bytes below it."""
+    """One sequence of records; ``digests`` maps an end to the digest of all bytes below it, ``keys`` keys to texts."""
 
     records: list[Record] = field(default_factory=list)
     digests: dict[int, str] = field(default_factory=dict)
     messages: set[str] = field(default_factory=set)
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def cut(self, end: int) -> "Line":
         records = self.records[:end]
         digests = {at: digest for at, digest in self.digests.items() if at <= end}
-        return Line(records, digests, {record[2] for record in records})
+        messages = {record[2] for record in records}
+        return Line(records, digests, messages, {key: body for key, body in self.keys.items() if body[0] in messages})
 
 
 @dataclass(slots=True, eq=False)

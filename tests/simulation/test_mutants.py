@@ -14,6 +14,10 @@ QUICK = (
     "waiters are lost on reconnect",
     "a waiter is answered one record too early",
     "reading shows an uncommitted tail as committed",
+    "keys are forgotten at a restart",
+    "who comes with a key that is on its way does not wait for it",
+    "a refusal uses up its key",
+    "where the log should end is judged on arrival",
 )
 
 

@@ -52,6 +52,7 @@ class World:
                 secondaries=tuple(node.name for node in plan.secondaries),
                 observers=tuple(node.name for node in plan.observers),
                 ack_delays=tuple((node.name, node.ack_delay) for node in followers if node.ack_delay),
+                require_quorum=plan.require_quorum,
             )
         )
 

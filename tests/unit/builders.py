@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 
 from replicated_log.batch import START, Batch, Position, encode_batch
 from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+from replicated_log.keyed import Keyed, digest
 
 LOG_ID: Final = "0123456789abcdef" * 2
 OTHER_LOG_ID: Final = "fedcba9876543210" * 2
@@ -31,6 +32,20 @@ def make_batches(
         batches.append(make_batch(*messages, previous=previous, epoch=epoch, log_id=log_id))
         previous = batches[-1].end
     return batches
+
+
+def make_keyed_batch(
+    *appends: tuple[str | None, Sequence[str]], previous: Position = START, epoch: int = 1, log_id: str = LOG_ID
+) -> Batch:
+    """Of several appends, each with its key, if it has one, and its messages."""
+    messages: list[bytes] = []
+    keyed: list[Keyed] = []
+    for key, texts in appends:
+        encoded = [text.encode() for text in texts]
+        if key is not None:
+            keyed.append(Keyed(key, digest(encoded), previous.offset + len(messages), len(encoded), epoch))
+        messages.extend(encoded)
+    return encode_batch(messages, log_id=log_id, epoch=epoch, time_ms=1_000, previous=previous, keyed=keyed)
 
 
 def make_reign(epoch: int = 1, reign_id: str | None = None, log_id: str = LOG_ID) -> ReignId:

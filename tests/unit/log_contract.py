@@ -5,8 +5,10 @@ from typing import Protocol
 
 import pytest
 
+from replicated_log import key_index
 from replicated_log.batch import MAX_BATCH_BYTES, START, Batch, Position
-from tests.unit.builders import LOG_ID, make_batches
+from replicated_log.keyed import Keyed, digest
+from tests.unit.builders import LOG_ID, make_batches, make_keyed_batch
 
 
 class WritableLog(Protocol):
@@ -30,6 +32,7 @@ class ReadableLog(Protocol):
 
     def read(self, from_offset: int, max_bytes: int, /) -> list[Batch]: ...
     def chain_at(self, offset: int, /) -> bytes | None: ...
+    def find_key(self, key: str, /) -> Keyed | None: ...
 
 
 BATCHES = make_batches("a", ["b", "c", "d"], "e" * 1_000, [""], ["f", "g"])
@@ -114,3 +117,33 @@ class LogContract:
         known = {START.offset: START.chain, **{batch.end.offset: batch.chain for batch in BATCHES}}
         for offset in range(log.end.offset + 2):
             assert reader.chain_at(offset) == known.get(offset)
+
+    def test_an_append_with_a_key_is_found_by_it_where_it_is(self, log: WritableLog, reader: ReadableLog) -> None:
+        log.adopt(LOG_ID)
+        log.append([make_keyed_batch((None, ["a"]), ("k1", ["b", "c"]), ("k2", ["d"]), epoch=3)])
+        log.append([make_keyed_batch(("k3", ["b", "c"]), previous=log.end, epoch=4)])
+        assert reader.find_key("k1") == Keyed("k1", digest([b"b", b"c"]), 1, 2, 3)
+        assert reader.find_key("k2") == Keyed("k2", digest([b"d"]), 3, 1, 3)
+        assert reader.find_key("k3") == Keyed("k3", digest([b"b", b"c"]), 4, 2, 4)
+        for other in ("k4", "K1", "k1 ", ""):
+            assert reader.find_key(other) is None
+
+    def test_the_last_appends_with_a_key_are_remembered_however_they_came(
+        self, log: WritableLog, reader: ReadableLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(key_index, "REMEMBERED", 3)
+        log.adopt(LOG_ID)
+        for keys in (["a"], ["b", "c", "d"], [None], ["e"], ["f", "g", "h", "i"]):
+            log.append([make_keyed_batch(*((key, [f"of {key}"]) for key in keys), previous=log.end)])
+        remembered = [key for key in "abcdefghi" if reader.find_key(key) is not None]
+        assert remembered == ["g", "h", "i"]
+
+    def test_a_forgotten_key_can_be_used_again_and_is_found_where_it_was_used_last(
+        self, log: WritableLog, reader: ReadableLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(key_index, "REMEMBERED", 2)
+        log.adopt(LOG_ID)
+        for offset, key in enumerate("abcacb"):
+            log.append([make_keyed_batch((key, [str(offset)]), previous=log.end)])
+        found = {key: reader.find_key(key) for key in "abc"}
+        assert {key: keyed.first_offset for key, keyed in found.items() if keyed} == {"b": 5, "c": 4}

@@ -75,7 +75,8 @@ def test_every_truncation_is_found() -> None:
     [
         pytest.param(0, b"rl", id="another magic"),
         pytest.param(2, b"\2", id="a version of the future"),
-        pytest.param(3, b"\1", id="an unknown flag"),
+        pytest.param(3, b"\2", id="an unknown flag"),
+        pytest.param(3, b"\1", id="headers that are not there"),
         pytest.param(44, struct.pack(">I", 0), id="no records"),
         pytest.param(44, struct.pack(">I", 3), id="more records than the payload has room for"),
         pytest.param(44, struct.pack(">I", MAX_BATCH_RECORDS + 1), id="more records than allowed"),

@@ -123,7 +123,7 @@ def test_the_log_of_another_node_is_refused_and_left_as_it_is(tmp_path: Path) ->
 def test_a_format_of_the_future_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     new_log(tmp_path, *BATCHES).close()
     set_format(tmp_path, replicated_log.log.FORMAT + 1)
-    with pytest.raises(WrongLogError, match="format 2"):
+    with pytest.raises(WrongLogError, match=f"format {replicated_log.log.FORMAT + 1}"):
         Log.open(tmp_path, "node1")
     set_format(tmp_path, replicated_log.log.FORMAT)
     with closing(Log.open(tmp_path, "node1")) as log:
@@ -235,3 +235,14 @@ def test_the_log_can_be_read_when_nobody_writes(tmp_path: Path) -> None:
     with closing(LogReader.open(tmp_path)) as reader:
         assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
         assert reader.chain_at(START.offset) == START.chain
+
+
+def test_the_index_of_the_journal_has_its_room_before_the_disk_is_full(tmp_path: Path) -> None:
+    log = new_log(tmp_path)
+    (index,) = tmp_path.glob("*-shm")
+    reserved = index.stat().st_blocks * 512
+    # Each frame of the journal, a page of 4 KiB and a header, takes 8 bytes of it.
+    assert reserved / 8 * (4 << 10) >= 64 << 20
+    log.append(make_batches(*(["x" * 1_000_000] * 30)))
+    assert index.stat().st_blocks * 512 == reserved
+    log.close()

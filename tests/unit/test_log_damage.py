@@ -71,7 +71,7 @@ def test_damage_before_the_tail_that_is_checked_at_open_is_found_when_it_is_read
             reader.read(0, MAX_BATCH_BYTES)
         assert reader.read(1, MAX_BATCH_BYTES) == BATCHES[1:]
         with pytest.raises(CorruptLogError, match="at offset 0:"):
-            reader.verified_end()
+            reader.verified()
 
 
 def remove_a_row(directory: Path) -> None:
@@ -244,11 +244,11 @@ def test_a_page_that_sqlite_finds_malformed_is_refused_with_the_end_of_what_is_s
         Log.open(long_log, "node1")
 
 
-@pytest.mark.parametrize("page", [0, PAGE, 2 * PAGE, 3 * PAGE])
+@pytest.mark.parametrize("page", [0, PAGE, 2 * PAGE, 3 * PAGE, 4 * PAGE])
 def test_a_malformed_page_without_which_nothing_can_be_read_is_refused_at_the_first_offset(
     long_log: Path, page: int
 ) -> None:
-    """The schema, the identity, its index, and where the tree of batches begins."""
+    """The schema, the identity, its index, and where the trees of batches and of keys begin."""
     destroy(long_log, page)
     with pytest.raises(CorruptLogError) as refused:
         Log.open(long_log, "node1")
@@ -258,8 +258,8 @@ def test_a_malformed_page_without_which_nothing_can_be_read_is_refused_at_the_fi
 def test_a_schema_that_a_flipped_bit_has_emptied_is_refused_and_not_begun_anew(long_log: Path) -> None:
     file = long_log / "log.sqlite"
     data = bytearray(file.read_bytes())
-    at = 103  # The cells on the first page: two tables and an index.
-    assert data[at : at + 2] == b"\0\3"
+    at = 103  # The cells on the first page: three tables, and two indexes.
+    assert data[at : at + 2] == b"\0\5"
     data[at + 1] = 0
     file.write_bytes(data)
     with pytest.raises(CorruptLogError, match="schema"):
@@ -280,10 +280,10 @@ def test_a_tree_that_begins_elsewhere_does_not_cut_the_log(long_log: Path) -> No
     """On the page of the first batches, say: they would be taken for all that there are."""
     file = long_log / "log.sqlite"
     data = file.read_bytes()
-    assert page_of("message 0 ", data) // PAGE + 1 == 5
+    assert page_of("message 0 ", data) // PAGE + 1 == 7
     batches_row = b"batchesbatches\4CREATE"
     assert data.count(batches_row) == 1
-    file.write_bytes(data.replace(batches_row, b"batchesbatches\5CREATE"))
+    file.write_bytes(data.replace(batches_row, b"batchesbatches\7CREATE"))
     with pytest.raises(CorruptLogError, match="schema"):
         Log.open(long_log, "node1")
 

@@ -3,21 +3,16 @@ from collections.abc import Iterable
 import pytest
 
 import replicated_log.reign
+from replicated_log.appends import MESSAGE_OVERHEAD_BYTES
 from replicated_log.batch import HEADER_BYTES, LENGTH_BYTES, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, START, Batch, Position
+from replicated_log.decisions import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain
 from replicated_log.delivery import JOINING, LiveBatches
 from replicated_log.progress import UNHEALTHY_AFTER_S
 from replicated_log.reign import (
     HEARING_S,
     HEARING_UNCONNECTED_S,
     MAX_COMMIT_BATCHES,
-    AnswerFetch,
-    Appended,
-    Commit,
-    NotAppended,
     OverloadedError,
-    Publish,
-    Reached,
-    ReadChain,
     ReadOnlyError,
     Reign,
 )
@@ -307,6 +302,22 @@ def test_a_secondary_is_not_heard_while_the_chain_of_its_ack_is_being_read() -> 
     assert reign.decisions() == [NotAppended("d", reign.progress.conflict)]
 
 
+def test_hearing_does_not_end_while_the_chain_of_an_ack_is_being_read() -> None:
+    log = make_batches("a", "b", "c")
+    reign = new_reign("node1", "node2", end=log[2].end)
+    append(reign, "d")
+    reign.tick(0.0)
+    reign.receive(make_ack(log[1].end), HEARING_S - 0.5)
+    assert only(reign.decisions(), ReadChain) == [ReadChain(2)]
+    reign.tick(HEARING_S)
+    reign.tick(HEARING_S + 5)
+    assert only(reign.decisions(), Commit) == []
+    reign.chain_read(2, log[1].chain, HEARING_S + 5)
+    assert only(reign.decisions(), Commit) == []
+    reign.tick(HEARING_S + 6)
+    assert texts(commit(reign)) == [["d"]]
+
+
 def test_a_reign_does_not_wait_for_ever_to_hear_its_secondaries() -> None:
     (old,) = make_batches("a")
     reign = new_reign("node1", end=old.end)
@@ -350,15 +361,19 @@ def test_what_waits_is_bounded_be_it_for_the_disk_or_for_copies(monkeypatch: pyt
     assert texts(commit(reign)) == [["c", "d", "e"]]
 
 
+SMALL_BYTES = 1 + LENGTH_BYTES + MESSAGE_OVERHEAD_BYTES
+"""What a message of one byte takes of memory."""
+
+
 def test_the_bytes_that_wait_for_the_disk_are_bounded_and_free_when_stored_or_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replicated_log.reign, "MAX_UNCOMMITTED_BYTES", 2 * (1 + LENGTH_BYTES))
+    monkeypatch.setattr(replicated_log.reign, "MAX_UNCOMMITTED_BYTES", 2 * SMALL_BYTES)
     reign = heard_reign("node1")
     for end_of_wait in (reign.committed, reign.commit_refused, reign.committed):
         append(reign, "a", "b", w=2)
         assert only(reign.decisions(), Commit)
-        with pytest.raises(OverloadedError, match="10 bytes"):
+        with pytest.raises(OverloadedError, match=f"{2 * SMALL_BYTES} bytes"):
             append(reign, "c")
         end_of_wait()
         reign.decisions()
@@ -367,7 +382,7 @@ def test_the_bytes_that_wait_for_the_disk_are_bounded_and_free_when_stored_or_re
 
 
 def test_the_bytes_that_a_conflict_refuses_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.reign, "MAX_UNCOMMITTED_BYTES", 2 * (1 + LENGTH_BYTES))
+    monkeypatch.setattr(replicated_log.reign, "MAX_UNCOMMITTED_BYTES", 2 * SMALL_BYTES)
     reign = heard_reign("node1")
     for _ in range(2):
         append(reign, "a", "b")

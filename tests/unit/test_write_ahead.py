@@ -26,6 +26,8 @@ class Killed:
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "killed"
         self.ends: list[int] = []
+        # Or its journal would be as long as it became when the log was made, until more than that is in it.
+        Log.open(directory / "living", "node1").close()
         with closing(Log.open(directory / "living", "node1")) as log:
             log.adopt(LOG_ID)
             for batch in BATCHES:

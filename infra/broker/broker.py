@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from infra.get_json import get_json
+from infra.broker.get_json import get_json
 
 # RabbitMQ's settings wherever this project starts one.
-SETTINGS = Path(__file__).with_name("rabbitmq.conf").absolute()
+SETTINGS = Path(__file__).parents[1].absolute() / "rabbitmq.conf"
 
 
 class BrokerError(RuntimeError):

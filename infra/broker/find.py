@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra.broker import Broker, BrokerError
-from infra.docker_broker import IMAGE, DockerBroker, docker_problem
-from infra.local_broker import LocalBroker
+from infra.broker.broker import Broker, BrokerError
+from infra.broker.docker import IMAGE, DockerBroker, docker_problem
+from infra.broker.local import LocalBroker
 
 logger = logging.getLogger(__name__)
 

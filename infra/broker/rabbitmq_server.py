@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.broker import BrokerError
+from infra.broker.broker import BrokerError
 
 logger = logging.getLogger(__name__)
 

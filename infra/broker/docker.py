@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 from signal import SIGTERM
 
-from infra.broker import SETTINGS, BrokerError, OwnBroker, end_of, wait_until
-from infra.child_process import start_child, stop_child
-from infra.free_ports import free_ports
+from infra.broker.broker import SETTINGS, BrokerError, OwnBroker, end_of, wait_until
+from infra.broker.child_process import start_child, stop_child
+from infra.broker.free_ports import free_ports
 
 IMAGE = "rabbitmq:4-management"
 SETTINGS_IN_IMAGE = "/etc/rabbitmq/conf.d/20-replicated-log.conf"

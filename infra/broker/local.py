@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
-from infra.broker import SETTINGS, BrokerError, OwnBroker, end_of, wait_until
-from infra.child_process import kill_child, start_child, stop_child
-from infra.free_ports import free_ports
-from infra.rabbitmq_server import find_or_install, find_program
+from infra.broker.broker import SETTINGS, BrokerError, OwnBroker, end_of, wait_until
+from infra.broker.child_process import kill_child, start_child, stop_child
+from infra.broker.free_ports import free_ports
+from infra.broker.rabbitmq_server import find_or_install, find_program
 
 
 class LocalBroker(OwnBroker):

@@ -1,0 +1,1 @@
+"""HTTP as every node speaks it: connections and their bounds, bodies, problems."""

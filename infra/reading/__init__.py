@@ -1,0 +1,1 @@
+"""What every node serves of its log."""

@@ -1,0 +1,93 @@
+"""Messages in the bodies of requests, one or many, checked: each a text that a log can hold."""
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+from infra.http.bodies import MAX_BODY_BYTES, check_fields, parse_json, read_text
+from infra.http.problems import HttpProblem
+from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, MAX_MESSAGE_BYTES, append_size
+
+MAX_LINES_BYTES: Final = 6 * MAX_APPEND_BYTES
+"""As for one message, JSON may take six times what it says."""
+TURN_BYTES: Final = 256 << 10
+"""What is read of many lines before others get their turn."""
+
+
+def message_in(body: dict[str, Any]) -> str:
+    """The field ``message`` of a JSON object. Raises HttpProblem."""
+    if "message" not in body:
+        raise HttpProblem(400, "no-message", "the field 'message' is missing")
+    message = body["message"]
+    if not isinstance(message, str):
+        raise HttpProblem(400, "invalid-message", "'message' must be a text")
+    return message
+
+
+def encoded(message: str) -> bytes:
+    """The message in UTF-8. Raises HttpProblem when it is empty, too long, or no text that UTF-8 can carry."""
+    if not message:
+        raise HttpProblem(400, "empty-message", "the message is empty")
+    try:
+        data = message.encode()
+    except UnicodeEncodeError as error:
+        detail = f"the message has a lone surrogate at character {error.start}"
+        raise HttpProblem(400, "invalid-message", detail) from error
+    if len(data) > MAX_MESSAGE_BYTES:
+        detail = f"the message has {len(data)} bytes; {MAX_MESSAGE_BYTES} are the most"
+        raise HttpProblem(413, "message-too-large", detail, most_bytes=MAX_MESSAGE_BYTES)
+    return data
+
+
+async def read_lines(request: web.Request) -> list[bytes]:
+    """The messages of an NDJSON body, each line a JSON text, or an object with nothing but ``message``.
+
+    Raises HttpProblem, which tells the ``line``, counted from 1.
+    """
+    lines = (await read_text(request, MAX_LINES_BYTES)).split("\n", MAX_BATCH_RECORDS + 1)
+    if not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise HttpProblem(400, "no-message", "there is no line in the body")
+    if len(lines) > MAX_BATCH_RECORDS:
+        raise _too_large()
+    messages: list[bytes] = []
+    read = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            messages.append(_message_on(line))
+        except HttpProblem as problem:
+            problem.fields["line"] = number
+            problem.detail = f"line {number}: {problem.detail}"
+            raise
+        read += len(line)
+        if read > TURN_BYTES:
+            read = 0
+            await asyncio.sleep(0)
+    return messages
+
+
+def check_batch(messages: list[bytes], key: str | None) -> None:
+    """Raise HttpProblem when these, appended at once under ``key``, are more than one batch holds."""
+    if len(messages) > MAX_BATCH_RECORDS or append_size(messages, key) > MAX_APPEND_BYTES:
+        raise _too_large()
+
+
+def _message_on(line: str) -> bytes:
+    if not line.strip():
+        raise HttpProblem(400, "no-message", "the line is blank")
+    if len(line) > MAX_BODY_BYTES:
+        raise HttpProblem(413, "message-too-large", f"the line is larger than {MAX_BODY_BYTES} characters")
+    value = parse_json(line)
+    if isinstance(value, dict):
+        check_fields(value, {"message"})
+        value = message_in(value)
+    elif not isinstance(value, str):
+        raise HttpProblem(400, "invalid-message", "a line must be a JSON text, or an object with 'message'")
+    return encoded(value)
+
+
+def _too_large() -> HttpProblem:
+    detail = f"at most {MAX_BATCH_RECORDS} messages, with {MAX_APPEND_BYTES} bytes in all, are appended at once"
+    return HttpProblem(413, "batch-too-large", detail, most_messages=MAX_BATCH_RECORDS, most_bytes=MAX_APPEND_BYTES)

@@ -1,0 +1,142 @@
+"""What clients ask of the master, checked: whatever makes no sense is refused here, before anything is appended."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from infra.http.bodies import check_fields, read_json_object, read_text
+from infra.http.problems import HttpProblem, check_query
+from infra.reading.query import MAX_TIMEOUT_S, asked_timeout, invalid_timeout
+from master.messages import check_batch, encoded, message_in, read_lines
+from replicated_log.keyed import MAX_KEY_LENGTH, is_key
+from replicated_log.write_concern import InvalidWriteConcernError, clamp, resolve, split_prefix
+
+DEFAULT_TIMEOUT_S: Final = 60.0
+
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+TEXT: Final = "text/plain"
+
+_ETAG: Final = re.compile(r'"(0|[1-9][0-9]{0,18})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a write concern is measured by: how many nodes are configured, and what is meant when none is asked for."""
+
+    nodes: int
+    default_w: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """A write concern, ``asked`` in the client's words, ``w`` as a number; and how long to wait for it."""
+
+    asked: str
+    w: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A request to append ``messages``, which fit into one batch: all, or nothing.
+
+    ``key`` is its idempotency key. ``if_end``: only if the log ends there.
+    """
+
+    messages: list[bytes]
+    concern: Concern
+    key: str | None
+    if_end: int | None
+
+
+async def read_write(request: web.Request, cluster: Cluster) -> Write:
+    """The native form, in any of its three media types. Raises HttpProblem."""
+    form = request.content_type
+    if form not in {JSON, NDJSON, TEXT}:
+        raise HttpProblem(415, "unsupported-media-type", f"send {JSON}, {NDJSON} or {TEXT}")
+    key, if_end = _key(request), _if_end(request)
+    if form == JSON:
+        check_query(request, ())
+        body = await read_json_object(request)
+        check_fields(body, {"message", "w", "timeout"})
+        concern = _concern(cluster, body.get("w", cluster.default_w), body.get("timeout", DEFAULT_TIMEOUT_S))
+        messages = [encoded(message_in(body))]
+    else:
+        concern = read_concern(request, cluster)
+        messages = await read_lines(request) if form == NDJSON else [encoded(await read_text(request))]
+    check_batch(messages, key)
+    return Write(messages, concern, key, if_end)
+
+
+async def read_seed_write(request: web.Request, cluster: Cluster) -> tuple[Write, str]:
+    """The seed's form, and the message in it: JSON or text, ``w=2`` before the text or beside it; numbers are clamped.
+
+    Fields of another time are let pass. Raises HttpProblem.
+    """
+    key, if_end = _key(request), _if_end(request)
+    asked: object = None
+    timeout: object = DEFAULT_TIMEOUT_S
+    if request.content_type == JSON:
+        body = await read_json_object(request)
+        message = message_in(body)
+        timeout = body.get("timeout", DEFAULT_TIMEOUT_S)
+        if "w" in body:
+            asked = body["w"]
+        else:
+            asked, message = split_prefix(message)
+    elif request.content_type == TEXT or "Content-Type" not in request.headers:
+        asked, message = split_prefix(await read_text(request))
+    else:
+        raise HttpProblem(415, "unsupported-media-type", f"send {JSON} or {TEXT}")
+    concern = _concern(cluster, cluster.default_w if asked is None else asked, timeout, rule=clamp)
+    return Write([encoded(message)], concern, key, if_end), message
+
+
+def read_concern(request: web.Request, cluster: Cluster) -> Concern:
+    """The write concern in the query, which may say nothing else. Raises HttpProblem."""
+    check_query(request, ("w", "timeout"))
+    timeout_s = asked_timeout(request, DEFAULT_TIMEOUT_S)
+    return _concern(cluster, request.query.get("w", cluster.default_w), timeout_s)
+
+
+def _concern(
+    cluster: Cluster, asked: object, timeout: object, *, rule: Callable[[int | str, int], int] = resolve
+) -> Concern:
+    if not isinstance(asked, int | str) or isinstance(asked, bool):
+        raise HttpProblem(400, "invalid-w", f"w must be a number, 'majority' or 'all', not {str(asked)[:40]}")
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout <= MAX_TIMEOUT_S:
+        raise invalid_timeout(timeout)
+    try:
+        return Concern(str(asked), rule(asked, cluster.nodes), float(timeout))
+    except InvalidWriteConcernError as error:
+        raise HttpProblem(400, "invalid-w", str(error), nodes=cluster.nodes) from error
+
+
+def _key(request: web.Request) -> str | None:
+    key = _single_header(request, "Idempotency-Key")
+    if key is not None and not is_key(key):
+        detail = f"the Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable ASCII characters"
+        raise HttpProblem(400, "invalid-idempotency-key", detail)
+    return key
+
+
+def _if_end(request: web.Request) -> int | None:
+    """What If-Match says. Of the forms that HTTP has, only that of one strong tag makes sense for the end of a log."""
+    tag = _single_header(request, "If-Match")
+    if tag is None:
+        return None
+    if not (match := _ETAG.fullmatch(tag)):
+        detail = f'If-Match must be one end offset in quotes, as "7", not {tag[:40]!r}'
+        raise HttpProblem(400, "invalid-if-match", detail)
+    return int(match[1])
+
+
+def _single_header(request: web.Request, name: str) -> str | None:
+    values = request.headers.getall(name, [])
+    if len(values) > 1:
+        raise HttpProblem(400, f"invalid-{name.lower()}", f"the request has {name} more than once")
+    return values[0] if values else None

@@ -1,0 +1,204 @@
+"""Appends on their way to the master's disk: in line for the next commit, or behind a key that another one has."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic
+
+from replicated_log.batch import HEADER_BYTES, MAX_BATCH_BYTES, MAX_BATCH_RECORDS
+from replicated_log.decisions import (
+    Appended,
+    Decision,
+    EndMismatch,
+    FindKey,
+    KeyReused,
+    KeyUnreadable,
+    NotAppended,
+    Replayed,
+    Ticket,
+)
+from replicated_log.keyed import Keyed
+from replicated_log.log_reader import CorruptLogError
+from replicated_log.waiters import Waiters
+
+MESSAGE_OVERHEAD_BYTES: Final = 64
+"""What a message takes of memory, beyond its size in a batch: of small ones, most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append(Generic[Ticket]):
+    """What a client asks for. ``size`` is what it takes of a batch; ``digest`` that of its messages, if with a key.
+
+    Whoever waits for copies keeps nothing of it.
+    """
+
+    ticket: Ticket
+    messages: Sequence[bytes]
+    size: int
+    w: int
+    time_ms: int
+    key: str | None = None
+    digest: bytes = b""
+    if_end: int | None = None
+
+    @property
+    def memory(self) -> int:
+        """Roughly how many bytes it takes here."""
+        return self.size + MESSAGE_OVERHEAD_BYTES * len(self.messages)
+
+
+class Appends(Generic[Ticket]):
+    """Decides what becomes of each append, once, and lets those that are in the log wait for copies.
+
+    Invariant: whoever claims a key stands behind whoever claimed it before; only the first is looked up, in line, or in
+    the commit that runs. ``len`` and ``bytes`` are those of all that is not decided yet, be it waited for or not.
+    """
+
+    def __init__(self, decisions: deque[Decision[Ticket]], waiters: Waiters[Ticket]) -> None:
+        self.bytes = 0
+        self._decisions = decisions
+        self._waiters = waiters
+        self._undecided = 0
+        self._tickets: set[Ticket] = set()
+        self._line: deque[Append[Ticket]] = deque()
+        self._claims: dict[str, deque[Append[Ticket]]] = {}
+        self._committing: list[tuple[Append[Ticket], int]] = []
+        self._mismatched: list[tuple[Append[Ticket], int]] = []
+
+    def __len__(self) -> int:
+        return self._undecided
+
+    def add(self, append: Append[Ticket]) -> None:
+        self._undecided += 1
+        self.bytes += append.memory
+        self._tickets.add(append.ticket)
+        if append.key is None:
+            self._line.append(append)
+        elif append.key in self._claims:
+            self._claims[append.key].append(append)
+        else:
+            self._claims[append.key] = deque((append,))
+            self._decisions.append(FindKey(append.key))
+
+    def forget(self, ticket: Ticket) -> None:
+        """Nobody waits for this ticket any more; but what it asked for goes its way."""
+        self._tickets.discard(ticket)
+
+    def found(self, keyed: Keyed) -> None:
+        """The log holds an append with a key that was looked up."""
+        self._replay(self._claims.pop(keyed.key), keyed)
+
+    def not_found(self, key: str) -> None:
+        """The log holds no append with this key: the first who claims it stands in line."""
+        self._line.append(self._claims[key][0])
+
+    def refuse_key(self, key: str, why: str) -> None:
+        """Nobody who claims a key that was looked up may append."""
+        for append in self._claims.pop(key):
+            self._refuse(append, why)
+
+    def unreadable(self, key: str, error: CorruptLogError) -> None:
+        """Nobody knows whether the log holds an append with a key that was looked up."""
+        for append in self._claims.pop(key):
+            if self._leaves(append):
+                self._decisions.append(KeyUnreadable(append.ticket, error))
+
+    def refuse_line(self, why: str) -> None:
+        """Nobody who stands in line may append, nor who stands behind one of them."""
+        while self._line:
+            self._refuse_all(self._line.popleft(), why)
+
+    def take(self, offset: int) -> list[Append[Ticket]]:
+        """Take out of the line what goes into the next batch of the commit, which begins at ``offset``."""
+        taken: list[Append[Ticket]] = []
+        at, size = offset, HEADER_BYTES
+        while self._line:
+            append = self._line[0]
+            if append.if_end is not None and append.if_end != at:
+                self._mismatch(self._line.popleft(), at)
+                continue
+            records = at - offset + len(append.messages)
+            if taken and (records > MAX_BATCH_RECORDS or size + append.size > MAX_BATCH_BYTES):
+                break
+            taken.append(self._line.popleft())
+            self._committing.append((append, at))
+            at += len(append.messages)
+            size += append.size
+        return taken
+
+    def committed(self, epoch: int) -> None:
+        """What was taken is on disk, in batches of ``epoch``."""
+        stored: dict[str | None, Keyed] = {}
+        for append, offset in self._committing:
+            if self._leaves(append):
+                self._decisions.append(Appended(append.ticket, offset))
+                self._waiters.add(append.ticket, offset + len(append.messages) - 1, append.w)
+            if append.key is not None:
+                stored[append.key] = Keyed(append.key, append.digest, offset, len(append.messages), epoch)
+                claims = self._claims.pop(append.key)
+                claims.popleft()
+                self._replay(claims, stored[append.key])
+        for append, end_offset in self._mismatched:
+            if append.key in stored:
+                # One behind it was stored in its place: for whoever asks now, what the log has of a key comes first.
+                self._replay((append,), stored[append.key])
+            else:
+                self._refuse_end(append, end_offset)
+        self._committing.clear()
+        self._mismatched.clear()
+
+    def commit_refused(self) -> None:
+        """Nothing of what was taken is on disk, for want of room."""
+        for append, _ in self._committing:
+            self._refuse_all(append, None)
+        for append, _ in self._mismatched:
+            self._refuse(append, None)
+        self._committing.clear()
+        self._mismatched.clear()
+
+    def _mismatch(self, append: Append[Ticket], end_offset: int) -> None:
+        """The log should end elsewhere for this append; whoever claims its key after it stands in its place."""
+        if self._committing:
+            # The log ends there only once the commit is on disk: nobody is told of an end that never was.
+            self._mismatched.append((append, end_offset))
+        else:
+            self._refuse_end(append, end_offset)
+        if append.key is not None:
+            claims = self._claims[append.key]
+            claims.popleft()
+            if claims:
+                self._line.appendleft(claims[0])
+            else:
+                del self._claims[append.key]
+
+    def _replay(self, appends: Iterable[Append[Ticket]], keyed: Keyed) -> None:
+        """All of them have the key of ``keyed``, which is on disk."""
+        for append in appends:
+            if not self._leaves(append):
+                continue
+            if append.digest == keyed.digest:
+                self._decisions.append(Replayed(append.ticket, keyed.first_offset, keyed.epoch))
+                self._waiters.add(append.ticket, keyed.first_offset + keyed.count - 1, append.w)
+            else:
+                self._decisions.append(KeyReused(append.ticket))
+
+    def _refuse_all(self, append: Append[Ticket], read_only: str | None) -> None:
+        """Refuse an append, and all that stand behind it for its key."""
+        for claimant in (append,) if append.key is None else self._claims.pop(append.key):
+            self._refuse(claimant, read_only)
+
+    def _refuse(self, append: Append[Ticket], read_only: str | None) -> None:
+        if self._leaves(append):
+            self._decisions.append(NotAppended(append.ticket, read_only))
+
+    def _refuse_end(self, append: Append[Ticket], end_offset: int) -> None:
+        if self._leaves(append):
+            self._decisions.append(EndMismatch(append.ticket, end_offset))
+
+    def _leaves(self, append: Append[Ticket]) -> bool:
+        """It is being decided. True when somebody waits for that."""
+        self._undecided -= 1
+        self.bytes -= append.memory
+        waited_for = append.ticket in self._tickets
+        self._tickets.discard(append.ticket)
+        return waited_for

@@ -1,0 +1,152 @@
+"""A node's HTTP server without a node, on a thread of its own, and raw sockets to talk to it."""
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import uvloop
+from aiohttp import web
+
+from infra.broker.free_ports import free_ports
+from infra.http.bodies import read_text
+from infra.http.limits import Limits
+from infra.http.serving import application, serving
+from tests.cluster import PATIENCE_S
+
+HOST: Final = b"Host: node\r\n"
+POST: Final = b"POST /text HTTP/1.1\r\n" + HOST
+LONG_S: Final = 1000.0
+LARGE_BYTES: Final = 256 << 20
+LARGE_AT_ONCE_BYTES: Final = 32 << 20
+
+Answer = tuple[int, Any]
+"""A status and a body, which is a problem's object, or else a text."""
+
+
+@dataclass
+class Served:
+    """A server on a thread and a loop of its own, and what its handlers note."""
+
+    port: int
+    written: int = 0
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S)
+
+    async def take_text(self, request: web.Request) -> web.Response:
+        text = await read_text(request)
+        return web.Response(text=f"{len(text)} characters")
+
+    async def give_large(self, request: web.Request) -> web.StreamResponse:
+        try:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            while self.written < LARGE_BYTES:
+                await response.write(bytes(1 << 16))
+                self.written += 1 << 16
+            return response
+        finally:
+            self.ended.set()
+
+    async def give_large_at_once(self, _: web.Request) -> web.Response:
+        return web.Response(body=bytes(LARGE_AT_ONCE_BYTES))
+
+    async def wait(self, _: web.Request) -> web.Response:
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            self.ended.set()
+        return web.Response()
+
+    async def fail(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half of it")
+        raise RuntimeError("on purpose")
+
+
+@contextmanager
+def served(**limits: float) -> Iterator[Served]:
+    """A server with these limits, and all others too long to matter."""
+    (port,) = free_ports(1)
+    server = Served(port)
+    lasting: dict[str, Any] = {"header_s": LONG_S, "body_s": LONG_S, "idle_s": LONG_S, "stuck_s": LONG_S, **limits}
+    up = threading.Event()
+    loop = uvloop.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        app = application(Limits(**lasting))
+        app.router.add_get("/text", server.take_text)
+        app.router.add_post("/text", server.take_text)
+        app.router.add_get("/large", server.give_large)
+        app.router.add_get("/large-at-once", server.give_large_at_once)
+        app.router.add_get("/wait", server.wait)
+        app.router.add_get("/fail", server.fail)
+        async with serving(app, "127.0.0.1", server.port):
+            up.set()
+            await stop.wait()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert up.wait(PATIENCE_S)
+        yield server
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+def answers(received: bytes) -> list[Answer]:
+    """Status and body, problems parsed, of the answers that stand one after the other in ``received``."""
+    found: list[Answer] = []
+    while received:
+        head, received = received.split(b"\r\n\r\n", 1)
+        status = int(head.split()[1])
+        size = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        body, received = received[:size], received[size:]
+        found.append((status, json.loads(body) if b"problem+json" in head else body.decode()))
+    return found
+
+
+def exchange(server: Served, data: bytes) -> list[Answer]:
+    """Send ``data``, as far as the server takes it, and read until it closes the connection."""
+    received = b""
+    with closing(server.connect()) as client:
+        with suppress(ConnectionError):
+            client.sendall(data)
+        with suppress(ConnectionError):
+            while piece := client.recv(1 << 16):
+                received += piece
+    return answers(received)
+
+
+def one_answer(client: socket.socket) -> Answer:
+    """Read an answer from a connection that stays open."""
+    received = b""
+    while True:
+        received += client.recv(1 << 16)
+        head, found, body = received.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if found and length and len(body) == int(length[1]):
+            (answer,) = answers(received)
+            return answer
+
+
+def patiently(condition: Callable[[], bool], what: str) -> None:
+    """Wait until ``condition`` is true. What it does takes some time, so there is nothing else to wait for."""
+    latest = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < latest, f"still not so after {PATIENCE_S:g} s: {what}"

@@ -1,0 +1,257 @@
+"""What a client can't do to a node by HTTP, on raw sockets: each bound is shortened, and then overstepped."""
+
+import logging
+import socket
+import time
+from contextlib import closing, suppress
+from typing import Final
+
+import pytest
+
+from tests.cluster import PATIENCE_S
+from tests.http_server import (
+    HOST,
+    LARGE_AT_ONCE_BYTES,
+    LARGE_BYTES,
+    POST,
+    Answer,
+    Served,
+    exchange,
+    one_answer,
+    patiently,
+    served,
+)
+
+GET: Final = b"GET /text HTTP/1.1\r\n" + HOST + b"\r\n"
+LAST_GET: Final = b"GET /text HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+
+
+def test_requests_are_served_one_after_the_other_on_a_connection() -> None:
+    with served() as server:
+        posted = POST + b"Content-Length: 3\r\n\r\nabc"
+        assert exchange(server, posted + GET + LAST_GET) == [
+            (200, "3 characters"),
+            (200, "0 characters"),
+            (200, "0 characters"),
+        ]
+
+
+NOT_HTTP = [
+    pytest.param(b"nonsense\r\n\r\n", 400, "bad-request", id="no request line"),
+    pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "bad-request", id="TLS"),
+    pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad-request", id="HTTP/2"),
+    pytest.param(b"GET /text HTTP/1.1\r\n\r\n", 400, "bad-request", id="no host"),
+    pytest.param(b"GET /text HTTP/1.1\r\n" + HOST + b"no colon\r\n\r\n", 400, "bad-request", id="no field"),
+    pytest.param(b"GET http://[::1/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad-request", id="no URL"),
+    pytest.param(b"GET /\xff HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad-request", id="target not ASCII"),
+    pytest.param(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n", 431, "header-too-large", id="long target"),
+    pytest.param(b"GET /" + b"a" * 10**6, 431, "header-too-large", id="endless target"),
+    pytest.param(b"GET / HTTP/1.1\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 431, "header-too-large", id="long field"),
+    pytest.param(b"GET / HTTP/1.1\r\nX: " + b"a" * 10**6, 431, "header-too-large", id="endless field"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + b"a" * 10**6, 431, "header-too-large", id="endless field name"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 10**5, 400, "bad-request", id="endless fields"),
+    pytest.param(POST + b"Content-Length: -1\r\n\r\n", 400, "bad-request", id="negative length"),
+    pytest.param(POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400, "bad-request", id="two lengths"),
+    pytest.param(
+        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 400, "bad-request", id="length and chunks"
+    ),
+    pytest.param(POST + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n", 400, "bad-request", id="no chunk"),
+]
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), NOT_HTTP)
+def test_what_is_no_http_is_refused_with_a_problem_and_the_connection_closed(
+    request_: bytes, status: int, code: str
+) -> None:
+    with served() as server:
+        ((answered, problem),) = exchange(server, request_)
+    assert (answered, problem["code"], problem["appended"], problem["retry"]) == (status, code, "no", "no")
+
+
+def test_a_header_that_does_not_come_to_its_end_is_refused() -> None:
+    with served(header_s=0.2) as server:
+        ((status, problem),) = exchange(server, b"GET /text HTTP/1.1\r\nHost:")
+    assert (status, problem["code"], problem["appended"], problem["retry"]) == (408, "slow-header", "no", "safe")
+
+
+def test_a_second_header_that_does_not_come_to_its_end_is_refused_after_the_first_was_answered() -> None:
+    with served(header_s=0.2) as server, closing(server.connect()) as client:
+        client.sendall(GET)
+        assert one_answer(client) == (200, "0 characters")
+        client.sendall(b"GET")
+        assert one_answer(client)[1]["code"] == "slow-header"
+        assert client.recv(1) == b""
+
+
+def test_a_handler_may_take_longer_than_a_header() -> None:
+    with served(header_s=0.1, body_s=0.5) as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Content-Length: 3\r\n\r\n")
+        assert one_answer(client)[1]["code"] == "slow-body"
+
+
+def test_a_body_that_does_not_come_to_its_end_is_refused() -> None:
+    with served(body_s=0.2) as server:
+        ((status, problem),) = exchange(server, POST + b"Content-Length: 10\r\n\r\nslow")
+    assert (status, problem["code"], problem["appended"], problem["retry"]) == (408, "slow-body", "no", "safe")
+
+
+def test_a_body_that_trickles_is_refused_when_its_time_is_over() -> None:
+    with served(body_s=0.5) as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        client.settimeout(0.05)
+        while True:
+            client.sendall(b"1\r\nx\r\n")
+            try:
+                answer = client.recv(1 << 16)
+            except TimeoutError:
+                continue
+            break
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 10000000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_an_endless_body_is_refused(framing: bytes) -> None:
+    with served() as server:
+        ((status, problem),) = exchange(server, POST + framing + (b"100000\r\n" + bytes(1 << 20) + b"\r\n") * 20)
+    assert (status, problem["code"], problem["appended"], problem["retry"]) == (413, "body-too-large", "no", "no")
+
+
+def test_a_length_with_thousands_of_zeros_before_it_is_a_number_as_any_other() -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc")
+        assert one_answer(client) == (200, "3 characters")
+
+
+def test_a_body_with_a_bad_chunk_is_refused_at_once_though_its_beginning_was_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert client.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"3\r\nabc\r\nnonsense\r\n")
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (400, "broken-body", "no", "no")
+        assert client.recv(1) == b""
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize(
+    "field", [b"Content-Encoding: gzip", b"Content-Encoding: br, gzip", b"Transfer-Encoding: gzip, chunked"]
+)
+def test_a_compressed_body_is_refused_so_that_no_bomb_can_go_off(field: bytes) -> None:
+    with served() as server, closing(server.connect()) as client:
+        chunked = b"" if b"chunked" in field else b"\r\nTransfer-Encoding: chunked"
+        client.sendall(POST + field + chunked + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+        assert one_answer(client)[1]["code"] == "unsupported-encoding"
+        client.sendall(GET)
+        assert one_answer(client) == (200, "0 characters")
+
+
+def test_an_expectation_that_can_not_be_met_is_refused() -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Expect: a miracle\r\nContent-Length: 3\r\n\r\n")
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (
+            417,
+            "expectation-failed",
+            "no",
+            "no",
+        )
+
+
+def test_bodies_of_all_requests_together_are_bounded_until_their_requests_are_answered() -> None:
+    with served(bodies_bytes=1000) as server, closing(server.connect()) as holder, closing(server.connect()) as client:
+        holder.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 801\r\n\r\n")
+        assert holder.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        holder.sendall(bytes(800))
+        small = POST + b"Content-Length: 300\r\n\r\n" + bytes(300)
+        # As long as the holder's bytes are still on their way, there is room.
+        patiently(lambda: _asked(client, small) != (200, "300 characters"), "there is no room")
+        status, problem = _asked(client, small)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (503, "overloaded", "no", "safe")
+        holder.sendall(b"x")
+        assert one_answer(holder) == (200, "801 characters")
+        assert _asked(client, small) == (200, "300 characters")
+
+
+def test_an_idle_connection_is_closed() -> None:
+    with served(idle_s=0.2) as server:
+        assert exchange(server, b"") == []
+        assert exchange(server, GET) == [(200, "0 characters")]
+
+
+def test_one_connection_too_many_is_refused_until_another_is_closed() -> None:
+    with served(connections=2) as server, closing(server.connect()) as first, closing(server.connect()) as second:
+        for client in (first, second):
+            assert _asked(client, GET) == (200, "0 characters")
+        ((status, problem),) = exchange(server, GET)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (
+            503,
+            "too-many-connections",
+            "no",
+            "safe",
+        )
+        second.close()
+        _wait_for_room(server)
+
+
+@pytest.mark.parametrize("path", [b"/large", b"/large-at-once"])
+def test_a_reader_who_takes_nothing_is_cut_off_and_costs_little_memory_until_then(path: bytes) -> None:
+    with served(stuck_s=0.3, connections=1) as server, closing(server.connect()) as client:
+        client.sendall(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+        _wait_for_room(server)
+        assert server.written <= LARGE_BYTES // 8, "no more than the kernel's buffers hold"
+
+
+def test_a_reader_who_takes_his_time_gets_it_all() -> None:
+    with served(stuck_s=1.0) as server, closing(server.connect()) as client:
+        client.sendall(b"GET /large-at-once HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n")
+        received = 0
+        while piece := client.recv(4 << 20, socket.MSG_WAITALL):
+            received += len(piece)
+            time.sleep(0.25)
+        assert received > LARGE_AT_ONCE_BYTES
+
+
+def test_a_handler_is_cancelled_when_its_client_goes_away() -> None:
+    with served() as server:
+        with closing(server.connect()) as client:
+            client.sendall(b"GET /wait HTTP/1.1\r\nExpect: 100-continue\r\n" + HOST + b"\r\n")
+            assert client.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert server.ended.wait(PATIENCE_S)
+
+
+def test_an_answer_that_fails_halfway_is_broken_off() -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(b"GET /fail HTTP/1.1\r\n" + HOST + b"\r\n")
+        received = b""
+        with suppress(ConnectionError):
+            while piece := client.recv(1 << 16):
+                received += piece
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not received.endswith(b"0\r\n\r\n"), "the last chunk, which would make it whole"
+    assert received.count(b"HTTP/1.1") == 1
+
+
+def test_a_refusal_is_one_line_in_the_log_whatever_the_client_has_written(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "infra.http.problems")
+    with served() as server:
+        exchange(server, b"GET /%0d%0aforged?%1b HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n")
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "infra.http.problems")
+    assert line.startswith("refused GET '/%0d%0aforged?%1b': 404 not-found (GET /\\r\\nforged: Not Found)")
+
+
+def _asked(client: socket.socket, request: bytes) -> Answer:
+    client.sendall(request)
+    return one_answer(client)
+
+
+def _wait_for_room(server: Served) -> None:
+    """Wait until the server takes one more connection."""
+
+    def is_taken() -> bool:
+        answers = exchange(server, LAST_GET)
+        assert answers == [] or answers[0][1] == "0 characters" or answers[0][1]["code"] == "too-many-connections"
+        return answers == [(200, "0 characters")]
+
+    patiently(is_taken, "there is room for one more connection")

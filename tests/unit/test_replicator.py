@@ -1,0 +1,250 @@
+"""The replicator on a real log, and without a broker: what clients are told who append with keys, or wait."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from infra.broker.free_ports import free_ports
+from infra.log_thread import SLICE_KEYS, LogThread, open_log
+from infra.names import Names
+from infra.process import beside
+from master.copies import (
+    Copies,
+    EndMismatchError,
+    KeyReusedError,
+    NoSuchRecordError,
+    NotReachedError,
+    Ticket,
+)
+from master.replicator import Replicator
+from replicated_log.batch import START, Position
+from replicated_log.delivery import ReignId
+from replicated_log.log_reader import CorruptLogError
+from replicated_log.reign import OverloadedError, ReadOnlyError, Reign
+from tests.unit.builders import make_ack
+from tests.unit.test_key_index import change
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def replicating(directory: Path, *secondaries: str) -> AsyncIterator[Replicator]:
+    """A master that never reaches a broker."""
+    async with open_log(directory, "master") as log:
+        replicator = await new_replicator(log, secondaries)
+        async with beside(replicator.run()):
+            yield replicator
+
+
+async def new_replicator(log: LogThread, secondaries: tuple[str, ...]) -> Replicator:
+    epoch = await log.begin_reign()
+    assert log.log.log_id is not None
+    reign = Reign[Ticket](ReignId(log.log.log_id, epoch, "reign"), secondaries, log.log.end)
+    (port,) = free_ports(1)
+    return Replicator(reign, log, name="master", names=Names("main"), amqp_url=f"amqp://127.0.0.1:{port}/")
+
+
+async def append(replicator: Replicator, *texts: str, key: str | None = None, if_end: int | None = None) -> Copies:
+    messages = [text.encode() for text in texts]
+    return await replicator.append(messages, w=1, timeout_s=30, key=key, if_end=if_end)
+
+
+def acked(replicator: Replicator, end: Position, *, disk_id: str = "disk-1") -> None:
+    """By node1."""
+    reign = replicator.reign
+    reign.receive(make_ack(end, disk_id=disk_id, reign=reign.id, log_id=reign.id.log_id), 0.0)
+    replicator._perform()
+
+
+async def at_once(*asked: Awaitable[T]) -> list[T | BaseException]:
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def test_a_retry_is_told_where_the_first_one_is(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "plain")
+        first = await append(replicator, "a", "b", key="k")
+        again = await append(replicator, "a", "b", key="k")
+        assert (first.offset, first.count, first.epoch, first.replayed) == (1, 2, 1, False)
+        assert (again.offset, again.count, again.epoch, again.replayed) == (1, 2, 1, True)
+        assert [name for name, _ in again.held_by] == ["master"]
+        assert (await append(replicator, "c")).offset == 3
+
+
+async def test_a_retry_at_a_master_that_was_restarted_is_told_the_epoch_of_the_record(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "a", key="k")
+    async with replicating(tmp_path) as replicator:
+        again = await append(replicator, "a", key="k")
+        assert (again.offset, again.epoch, again.replayed) == (0, 1, True)
+        new = await append(replicator, "a", key="k2")
+        assert (new.offset, new.epoch, new.replayed) == (1, 2, False)
+        with pytest.raises(KeyReusedError):
+            await append(replicator, "b", key="k")
+
+
+async def test_many_at_once_with_one_key_append_once(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        same = [append(replicator, "a", key="k") for _ in range(20)]
+        others = [append(replicator, "b", key="k") for _ in range(5)]
+        many = [append(replicator, "c", key=f"k{number}") for number in range(200)]
+        outcomes = await at_once(*same, *others, *many)
+        answers = [copies for copies in outcomes if isinstance(copies, Copies)]
+        assert len({copies.offset for copies in answers[:20]}) == 1
+        assert sum(not copies.replayed for copies in answers[:20]) == 1
+        assert all(isinstance(refused, KeyReusedError) for refused in outcomes[20:25])
+        assert len({copies.offset for copies in answers}) == 201
+        assert replicator.reign.progress.end.offset == 201
+        assert replicator.reign.waiting == 0
+
+
+async def test_only_one_of_many_who_ask_for_the_same_end_gets_it(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        outcomes = await at_once(*(append(replicator, f"m{number}", if_end=0) for number in range(10)))
+        assert [outcome.offset for outcome in outcomes if isinstance(outcome, Copies)] == [0]
+        refused = [outcome.end_offset for outcome in outcomes if isinstance(outcome, EndMismatchError)]
+        assert refused == [1] * 9
+        assert (await append(replicator, "next", if_end=1)).offset == 1
+
+
+async def test_more_keys_than_are_looked_up_in_one_go_are_all_found(tmp_path: Path) -> None:
+    keys = [f"k{number}" for number in range(5 * SLICE_KEYS)]
+    async with replicating(tmp_path) as replicator:
+        first = await at_once(*(append(replicator, key, key=key) for key in keys))
+    async with replicating(tmp_path) as replicator:
+        again = await at_once(*(append(replicator, key, key=key) for key in keys))
+    for copies, replayed in zip(first, again, strict=True):
+        assert isinstance(copies, Copies)
+        assert isinstance(replayed, Copies)
+        assert (replayed.offset, replayed.replayed) == (copies.offset, True)
+
+
+async def test_a_replay_says_since_when_the_master_has_it(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "a", key="k")
+        assert (await append(replicator, "a", key="k")).held_by == [("master", 0.0)]
+        outcomes = await at_once(append(replicator, "b", key="k2"), append(replicator, "b", key="k2"))
+        (behind,) = [copies for copies in outcomes if isinstance(copies, Copies) and copies.replayed]
+        ((_, since),) = behind.held_by
+        assert since  # Where the other one is stored, it was stored after both were asked for.
+
+
+async def test_who_waits_for_copies_holds_no_messages(tmp_path: Path) -> None:
+    async with replicating(tmp_path, "node1") as replicator:
+        acked(replicator, START)
+        message = b"".join((b"a", b"b"))
+        held = sys.getrefcount(message)
+        messages = [message]
+        waits = asyncio.create_task(replicator.append(messages, w=2, timeout_s=30))
+        await replicator._log.reached(0)
+        assert (messages, replicator.reign.waiting) == ([], 1)
+        assert sys.getrefcount(message) == held
+        acked(replicator, replicator.reign.progress.end)
+        assert (await waits).offset == 0
+
+
+async def test_an_answer_names_the_holders_of_the_moment_when_there_were_enough(tmp_path: Path) -> None:
+    async with replicating(tmp_path, "node1") as replicator:
+        acked(replicator, START)
+        waits = asyncio.create_task(replicator.append([b"a"], w=2, timeout_s=30))
+        await replicator._log.reached(0)
+        acked(replicator, replicator.reign.progress.end)
+        acked(replicator, START, disk_id="another")
+        assert [name for name, _ in (await waits).held_by] == ["master", "node1"]
+
+
+async def test_what_enough_nodes_hold_when_time_is_up_is_a_success(tmp_path: Path) -> None:
+    async with replicating(tmp_path, "node1") as replicator:
+        acked(replicator, START)
+        waits = asyncio.create_task(replicator.append([b"a"], w=2, timeout_s=30))
+        await replicator._log.reached(0)
+        (limit,) = replicator._limits
+        limit.reschedule(asyncio.get_running_loop().time())
+        await asyncio.sleep(0)
+        assert limit.expired()
+        acked(replicator, replicator.reign.progress.end)
+        assert [name for name, _ in (await waits).held_by] == ["master", "node1"]
+
+
+async def test_a_retry_waits_for_the_copies_it_asks_for(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "a", "b", key="k")
+    async with replicating(tmp_path, "node1") as replicator:
+        with pytest.raises(NotReachedError) as not_reached:
+            await replicator.append([b"a", b"b"], w=2, timeout_s=0.2, key="k")
+        copies = not_reached.value.copies
+        assert (copies.offset, copies.count, copies.replayed, copies.missing) == (0, 2, True, ["node1"])
+        assert replicator.reign.waiting == 0
+
+
+async def test_a_node_that_holds_earlier_records_only_is_missing(tmp_path: Path) -> None:
+    async with replicating(tmp_path, "node1") as replicator:
+        acked(replicator, START)
+        await append(replicator, "a", key="k")
+        acked(replicator, replicator.reign.progress.end)
+        held = await replicator.append([b"a"], w=2, timeout_s=30, key="k")
+        assert [name for name, _ in held.held_by] == ["master", "node1"]
+        with pytest.raises(NotReachedError) as not_reached:
+            await replicator.append([b"b", b"c"], w=2, timeout_s=0.2)
+        assert not_reached.value.copies.missing == ["node1"]
+
+
+async def test_waiting_for_a_record_of_any_time(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "a", "b")
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "c")
+        for offset, epoch in ((0, 1), (1, 1), (2, 2)):
+            copies = await replicator.wait(offset, w=1, timeout_s=30)
+            assert (copies.offset, copies.count, copies.epoch, copies.replayed) == (offset, 1, epoch, False)
+            assert copies.held_by == [("master", 0.0)]
+        with pytest.raises(NoSuchRecordError) as beyond:
+            await replicator.wait(3, w=1, timeout_s=30)
+        assert beyond.value.end_offset == 3
+
+
+async def test_waiting_for_more_copies_than_there_are_ends_in_time(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "a")
+    async with replicating(tmp_path, "node1", "node2") as replicator:
+        with pytest.raises(NotReachedError) as not_reached:
+            await replicator.wait(0, w=2, timeout_s=0.1)
+        assert not_reached.value.copies.missing == ["node1", "node2"]
+        replicator.wind_up(0)
+        with pytest.raises(NotReachedError):
+            await replicator.wait(0, w=2, timeout_s=3600)
+        assert (await replicator.wait(0, w=1, timeout_s=3600)).offset == 0
+        with pytest.raises(ReadOnlyError):
+            await append(replicator, "b")
+
+
+async def test_too_many_who_wait_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "a")
+        monkeypatch.setattr("replicated_log.reign.MAX_WAITING", 0)
+        with pytest.raises(OverloadedError):
+            await replicator.wait(0, w=1, timeout_s=30)
+        with pytest.raises(OverloadedError):
+            await append(replicator, "a", key="k")
+
+
+async def test_a_key_in_a_damaged_place_is_refused_and_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replicated_log.log._CHECKED_AT_OPEN", 1)
+    async with replicating(tmp_path) as replicator:
+        await append(replicator, "a", key="k1")
+        await append(replicator, "b", key="k2")
+    change(tmp_path, "UPDATE keys SET first_offset = 1 WHERE key = 'k1'")
+    async with replicating(tmp_path) as replicator:
+        for refused in await at_once(*(append(replicator, "a", key="k1") for _ in range(3))):
+            assert isinstance(refused, CorruptLogError)
+            assert refused.offset == 1
+            assert "'k1'" in str(refused)
+        assert (await append(replicator, "b", key="k2")).replayed
+        assert (await append(replicator, "c", key="k3")).offset == 2
