@@ -17,13 +17,27 @@ class Ack:
 
 @dataclass(frozen=True)
 class Appended:
-    """`w` nodes hold the record at `offset`: those in `acks`."""
+    """`w` nodes hold the record at `offset`: those in `acks`. `replayed`: an earlier request had appended it."""
 
     offset: int
     epoch: int
     w: int
     acks: tuple[Ack, ...]
     elapsed_ms: float
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class AppendedMany:
+    """`w` nodes hold the `count` records from `first_offset` on. `replayed`: an earlier request had appended them."""
+
+    first_offset: int
+    count: int
+    epoch: int
+    w: int
+    acks: tuple[Ack, ...]
+    elapsed_ms: float
+    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,18 @@ class Status:
     state: str | None = None
 
 
+@dataclass(frozen=True)
+class Health:
+    """Whom a master may count on: `alive` of `nodes` nodes, itself among them, where `majority` is enough for a quorum.
+    `read_only` is the reason, when it takes no messages; `secondaries` the state of each."""
+
+    alive: int
+    majority: int
+    nodes: int
+    read_only: str | None
+    secondaries: dict[str, str]
+
+
 class MalformedError(Exception):
     """The answer is not of the shape expected."""
 
@@ -103,6 +129,8 @@ def _shaped_as(hint: Any, value: Any) -> Any:
         return shaped(hint, value)  # type: ignore[arg-type]  # is_dataclass says no more than that
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_shaped_as(get_args(hint)[0], one) for one in value)
+    if get_origin(hint) is dict and isinstance(value, dict):
+        return {name: _shaped_as(get_args(hint)[1], one) for name, one in value.items()}
     if NoneType in get_args(hint):
         return None if value is None else _shaped_as(get_args(hint)[0], value)
     if (hint is float and isinstance(value, int)) or (get_origin(hint) is Literal and value in get_args(hint)):

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from rich.table import Table
 from rich.text import Text
 
-from client.answers import Appended, Record, SecondaryProgress, Status
-from client.api import NodeError, NotReachedInTimeError, WriteConcern
+from client.answers import Ack, Appended, AppendedMany, Health, Record, SecondaryProgress, Status
+from client.api import WriteConcern
+from client.errors import NodeError, NotReachedInTimeError
 
 _INTERPRETED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories a terminal acts on or cannot encode: control, format (the direction of text), surrogates, separators."""
@@ -30,10 +31,18 @@ def inert(text: str) -> str:
 
 
 def appended_line(appended: Appended) -> Text:
-    held = ", ".join(inert(ack.node) + (f" ({ack.ms:.1f} ms)" if ack.ms is not None else "") for ack in appended.acks)
-    return Text.assemble(
-        ("Appended", "green"), " at offset ", (str(appended.offset), "bold"), f", w={appended.w}, held by {held}."
-    )
+    at = Text.assemble(("Appended", "green"), " at offset ", (str(appended.offset), "bold"))
+    return at.append(f", w={appended.w}, held by {_holders(appended.acks)}.")
+
+
+def appended_many_line(many: AppendedMany) -> Text:
+    what = f" {many.count} messages from offset " if many.count > 1 else " 1 message at offset "
+    at = Text.assemble(("Appended", "green"), what, (str(many.first_offset), "bold"))
+    return at.append(f", w={many.w}, held by {_holders(many.acks)}.")
+
+
+def held_line(held: Appended) -> Text:
+    return Text.assemble("Offset ", (str(held.offset), "bold"), f", w={held.w}, held by {_holders(held.acks)}.")
 
 
 def error_line(error: NodeError) -> Text:
@@ -45,8 +54,13 @@ def error_line(error: NodeError) -> Text:
     return line
 
 
-def waiting_line(elapsed_s: float, w: WriteConcern, secondaries: Iterable[SecondaryProgress]) -> Text:
+def waiting_line(
+    elapsed_s: float, w: WriteConcern, secondaries: Iterable[SecondaryProgress], problem: str | None = None
+) -> Text:
+    """`problem` is why there can be no answer now."""
     line = Text.assemble("Waiting for ", (f"w={w}", "bold"), f" {elapsed_s:5.1f} s")
+    if problem:
+        line.append(f"   {inert(problem)}", style="red")
     for secondary in secondaries:
         line.append("   " + inert(secondary.name), style="bold")
         line.append(f" lag {secondary.lag}", style="yellow" if secondary.lag else "green")
@@ -100,5 +114,21 @@ def master_view(master: Status) -> Iterator[Text | Table]:
         yield Text(f"Not configured, so not counted: {names}", style="yellow")
 
 
+def health_view(health: Health) -> Iterator[Text | Table]:
+    if health.read_only:
+        yield Text(f"The master is read-only: {inert(health.read_only)}", style="red")
+    style = "green" if health.alive >= health.majority else "red"
+    yield Text(f"{health.alive} of {health.nodes} nodes alive; {health.majority} are a majority.", style=style)
+    table = Table("secondary", "state", box=None, header_style="dim")
+    for name, state in health.secondaries.items():
+        table.add_row(_cell(name), Text(inert(state), style="green" if state == "healthy" else "red"))
+    if table.row_count:
+        yield table
+
+
 def _cell(value: str | int | None) -> Text:
     return Text("-" if value is None else inert(str(value)))
+
+
+def _holders(acks: Iterable[Ack]) -> str:
+    return ", ".join(inert(ack.node) + (f" ({ack.ms:.1f} ms)" if ack.ms is not None else "") for ack in acks)

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from client import display
 from client.answers import Appended, SecondaryProgress, Status
-from client.api import Node, NodeError, NotReachedInTimeError, WriteConcern
+from client.api import Node, WriteConcern, status_of_each
 from client.commands import HELP, WORDS, Command, List, Plain, Send, parse
+from client.errors import NodeError, NotReachedInTimeError
 
 NEWEST = 1000
 """How many records `list` shows: the newest ones."""
@@ -69,20 +70,24 @@ class Terminal:
         return isinstance(outcome, Appended)
 
     async def _watch(self, w: WriteConcern, started: float) -> None:
-        """Show the seconds running and each secondary's lag, until cancelled."""
+        """Show the seconds running, what is wrong with the master, and each secondary's lag, until cancelled."""
         if not self._live:
             return
         seen: tuple[SecondaryProgress, ...] = ()
+        problem: str | None = None
         await asyncio.sleep(_POLL_S)  # most answers come sooner, and need no show
         with Live(
-            get_renderable=lambda: display.waiting_line(time.monotonic() - started, w, seen),
+            get_renderable=lambda: display.waiting_line(time.monotonic() - started, w, seen, problem),
             console=self._console,
             refresh_per_second=10,
             transient=True,
         ):
             while True:
-                with suppress(NodeError):
-                    seen = (await self.master.status()).secondaries
+                try:
+                    master = await self.master.status()
+                    seen, problem = master.secondaries, master.read_only
+                except NodeError as error:
+                    seen, problem = (), str(error)
                 await asyncio.sleep(_POLL_S)
 
     async def _list(self, secondary: int | None) -> None:
@@ -103,9 +108,7 @@ class Terminal:
 
     async def _status(self) -> None:
         nodes = (self.master, *self._secondaries)
-        async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(_status_of(node)) for node in nodes]
-        answers = [task.result() for task in asked]
+        answers = await status_of_each(nodes)
         known = [(node.url, answer) for node, answer in zip(nodes, answers, strict=True) if isinstance(answer, Status)]
         if known:
             self._console.print(display.nodes_table(known))
@@ -118,14 +121,6 @@ class Terminal:
 
     def _show_error(self, error: NodeError) -> None:
         self._console.print(display.error_line(error), soft_wrap=True)
-
-
-async def _status_of(node: Node) -> Status | NodeError:
-    async with node:
-        try:
-            return await node.status()
-        except NodeError as error:
-            return error
 
 
 def converse(terminal: Terminal) -> int:

@@ -2,25 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import unused_port
 
-from client import api
+from client import api, wire
 from client.answers import Ack, Appended, Page, Record, SecondaryProgress
-from client.api import (
+from client.api import Node
+from client.errors import (
     AnswerTooLongError,
-    Node,
     NodeError,
     NotReachedInTimeError,
     RefusedError,
     UnexpectedAnswerError,
     UnreachableError,
 )
+from tests.unit.answering import hang_up, node_answering
 
 APPENDED = {
     "offset": 4,
@@ -30,14 +29,6 @@ APPENDED = {
     "acks": [{"node": "master", "ms": 1}, {"node": "node1", "ms": 2.5}],
     "elapsed_ms": 2.6,
 }
-
-
-@asynccontextmanager
-async def node_answering(handler: Callable[[web.Request], Any]) -> AsyncIterator[Node]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    async with TestServer(app) as server, Node(str(server.make_url("/")), "node1") as node:
-        yield node
 
 
 def node_with(body: object, status: int = 200) -> AbstractAsyncContextManager[Node]:
@@ -56,19 +47,24 @@ def record(offset: int, message: str = "m") -> dict[str, object]:
 
 async def test_append_asks_in_json_and_returns_who_holds_the_record() -> None:
     asked: list[object] = []
+    keys: set[str] = set()
 
     async def append(request: web.Request) -> web.Response:
         asked.append((request.method, request.path, request.headers["Accept"], await request.json()))
+        keys.add(request.headers["Idempotency-Key"])
         return web.json_response(APPENDED, status=201)
 
     async with node_answering(append) as node:
         appended = await node.append("text", 2, timeout_s=5.0)
-        await node.append_clamped("text", 9)
+        await node.append_clamped("text", 9, timeout_s=5.0)
+        await node.append("text", timeout_s=5.0)
     assert appended == Appended(4, 1, 2, (Ack("master", 1), Ack("node1", 2.5)), 2.6)
     assert asked == [
         ("POST", "/messages", "application/json", {"message": "text", "w": 2, "timeout": 5.0}),
-        ("POST", "/", "application/json", {"message": "text", "w": 9}),
+        ("POST", "/", "application/json", {"message": "text", "w": 9, "timeout": 5.0}),
+        ("POST", "/messages", "application/json", {"message": "text", "timeout": 5.0}),
     ]
+    assert len(keys) == 3, "a key for each append"
 
 
 async def test_a_write_not_reached_in_time_tells_offset_and_nodes() -> None:
@@ -101,7 +97,7 @@ async def test_a_problem_is_a_refusal_that_says_whether_it_was_appended(
 
 
 async def test_a_node_that_is_down_has_appended_nothing() -> None:
-    async with Node(f"http://127.0.0.1:{unused_port()}/", "node2") as node:
+    async with Node(f"http://127.0.0.1:{unused_port()}/", "node2", wait_until_up=False) as node:
         with pytest.raises(UnreachableError, match=r"^node2 \(http://127.0.0.1:\d+\) is not reachable\.$") as caught:
             await node.append("text")
     assert caught.value.appended == "no"
@@ -114,14 +110,12 @@ async def test_a_host_name_that_cannot_be_one_is_not_reachable() -> None:
 
 
 async def test_a_connection_lost_during_an_append_leaves_it_unknown() -> None:
-    async def hang_up(request: web.Request) -> web.Response:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
+    async def die(request: web.Request) -> web.Response:
+        return hang_up(request)
 
-    async with node_answering(hang_up) as node:
+    async with node_answering(die) as node:
         with pytest.raises(UnreachableError) as caught:
-            await node.append("text")
+            await node.append("text", timeout_s=0.1)
         assert caught.value.appended == "unknown"
         with pytest.raises(UnreachableError) as caught:
             await node.status()
@@ -168,7 +162,7 @@ async def test_something_that_is_no_http_at_all_is_told_from_an_answer() -> None
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(wire, "_MAX_ANSWER_BYTES", 100_000)
 
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -219,7 +213,7 @@ async def test_records_go_on_behind_pages_shorter_than_asked_and_end_with_the_lo
 
 
 async def test_pages_get_smaller_until_they_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_MAX_ANSWER_BYTES", 50_000)
+    monkeypatch.setattr(wire, "_MAX_ANSWER_BYTES", 50_000)
     log = LogOf(100, message="m" * 5_000)
     async with node_answering(log.serve) as node:
         assert [one.offset async for one in node.records(0, 100)] == list(range(100))

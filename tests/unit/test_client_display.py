@@ -1,10 +1,20 @@
 """What a person sees, and that nobody else decides how."""
 
 import pytest
+from rich.console import Console
 
-from client.answers import Ack, Appended, Record, SecondaryProgress
-from client.api import NotReachedInTimeError, RefusedError, UnreachableError
-from client.display import appended_line, error_line, inert, log_heading, record_line, waiting_line
+from client.answers import Ack, Appended, AppendedMany, Health, Record, SecondaryProgress
+from client.display import (
+    appended_line,
+    appended_many_line,
+    error_line,
+    health_view,
+    inert,
+    log_heading,
+    record_line,
+    waiting_line,
+)
+from client.errors import NotReachedInTimeError, RefusedError, UnreachableError
 
 
 @pytest.mark.parametrize(
@@ -33,11 +43,29 @@ def test_markup_in_a_message_is_text() -> None:
 def test_an_append_names_the_nodes_that_hold_it() -> None:
     line = appended_line(Appended(7, 1, 2, (Ack("master", 0.91), Ack("node1", 1003.1)), 1003.4))
     assert line.plain == "Appended at offset 7, w=2, held by master (0.9 ms), node1 (1003.1 ms)."
+    many = AppendedMany(7, 3, 1, 1, (Ack("master\n", None),), 1.0)
+    assert appended_many_line(many).plain == "Appended 3 messages from offset 7, w=1, held by master\\n."
+
+
+def test_health_is_who_lives_and_whether_that_is_enough() -> None:
+    health = Health(2, 2, 3, "the \x1b past", {"node1": "healthy", "no\nde2": "lost"})
+    console = Console(width=80)
+    with console.capture() as shown:
+        for line in health_view(health):
+            console.print(line)
+    assert [line.strip() for line in shown.get().splitlines()] == [
+        "The master is read-only: the \\x1b past",
+        "2 of 3 nodes alive; 2 are a majority.",
+        "secondary  state",
+        "node1      healthy",
+        "no\\nde2    lost",
+    ]
 
 
 def test_a_wait_shows_seconds_and_what_each_secondary_lacks() -> None:
     secondaries = [SecondaryProgress("node1", "healthy", 3, 0, 0.1), SecondaryProgress("node2", "suspected", 1, 2, 9.0)]
     assert waiting_line(12.34, 3, secondaries).plain == "Waiting for w=3  12.3 s   node1 lag 0   node2 lag 2 suspected"
+    assert waiting_line(1, "all", [], "no \x1b quorum").plain == "Waiting for w=all   1.0 s   no \\x1b quorum"
 
 
 def test_errors_are_one_line_and_say_whether_the_message_is_in_the_log() -> None:
