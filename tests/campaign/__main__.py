@@ -5,6 +5,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.container_broker import own_broker
 
 
 def main(arguments: list[str]) -> int:
+    # Whatever is open is closed then: a broker's container and small disks would stay.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = _plan(arguments)
     print(f"seed {plan.seed}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="replog-faults-"))

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from replicated_log.batch import MalformedBatchError
+from tests.campaign.client import Client
 from tests.campaign.member import Member
 from tests.campaign.witness import Witness
-from tests.campaign.workload import Client
 from tests.cluster import Cluster, eventually
 from tests.container_broker import AnyBroker
 from tests.faults_disk import SmallDisk, small_disk
@@ -25,6 +25,8 @@ ON_SMALL_DISKS = ("master", "node1")
 DISK_MIB = 2048
 MEMORY_BOUND_MIB = 300
 """For any node, with all its buffers full."""
+UNTHOUGHT_OF = ("Traceback", "Warning: ", "was destroyed but it is pending", "was never ")
+"""Whatever has one of these in it was written by Python, not by a node."""
 LOOK_S = 0.4
 WATCH_S = 0.2
 
@@ -98,6 +100,12 @@ class Arena:
                 self.violated(f"reads: {member.name}: {error!r}")
             await asyncio.sleep(LOOK_S)
 
+    def check_log_text(self, member: Member) -> None:
+        """What the process has logged since this was done last: nothing that its author did not think of."""
+        text = member.new_log_text()
+        if any(sign in text for sign in UNTHOUGHT_OF):
+            self.violated(f"processes: {member.name} logs what it must not:\n{text[-3000:]}")
+
     async def watch(self) -> None:
         """No process may end but by a fault, or grow without bound, or come to what its author did not think of."""
         while True:
@@ -110,8 +118,7 @@ class Arena:
                 if member.peak_memory_mib > MEMORY_BOUND_MIB:
                     self.violated(f"memory: {member.name} has had {member.peak_memory_mib:.0f} MiB")
                     return
-                if "Traceback" in (text := member.new_log_text()):
-                    self.violated(f"processes: {member.name} logs a traceback:\n{text[-3000:]}")
+                self.check_log_text(member)
             if self.witness.violations:
                 self.over.set()
             await asyncio.sleep(WATCH_S)

@@ -7,7 +7,7 @@ from random import Random
 
 import aiohttp
 
-from infra.broker import BrokerError
+from infra.broker.broker import BrokerError
 from tests.campaign.arena import Arena
 from tests.campaign.member import Member
 from tests.cluster import LONGEST_TIMEOUT_S, eventually

@@ -41,7 +41,7 @@ async def memory_alarm(fault: Fault) -> None:
 
 
 async def disk_alarm(fault: Fault) -> None:
-    await _alarm(fault, "disk_free_alarm", "set_disk_free_limit", "1000GB", "50MB")
+    await _alarm(fault, "disk_free_alarm", "set_disk_free_limit", "1000000GB", "50MB")
 
 
 async def _alarm(fault: Fault, alarm: str, command: str, cause: str, end: str) -> None:

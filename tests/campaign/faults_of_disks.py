@@ -85,6 +85,12 @@ async def _make_room(fault: Fault) -> None:
 async def corrupt(fault: Fault) -> None:
     """A byte of the log of a secondary that does not run is changed: it must refuse, and start anew set aside."""
     member = fault.target
+
+    async def has_records() -> bool:
+        await member.look()
+        return member.disk.end.offset > 0
+
+    await eventually(has_records, f"{member.name} has records")
     await member.stop()
     offset = await asyncio.to_thread(_flip_a_byte, member.node.data)
     with member.may_end():

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -59,8 +60,12 @@ class Member:
 
     async def kill(self) -> None:
         """kill -9, and a look at what is on the disk then."""
+        process = self.node.process
+        assert process is not None
         with self.may_end():
             await asyncio.to_thread(self.node.kill)
+        # The watch, which looks from time to time, may not have seen the end of one that has ended just before.
+        assert process.returncode == -signal.SIGKILL, f"{self.name} had ended by itself, with {process.returncode}"
         await self.look_at_rest()
 
     async def stop(self) -> None:
@@ -71,11 +76,11 @@ class Member:
         await self.look_at_rest()
 
     async def come_to_rest(self) -> None:
-        """As :meth:`kill`, for a process that may not run any more."""
-        if self.node.process is not None:
-            await self.kill()
-        else:
-            await self.look_at_rest()
+        """kill -9 unless it has ended, and a look at what is on the disk then."""
+        with self.may_end():
+            if self.node.process is not None:
+                await asyncio.to_thread(self.node.kill)
+        await self.look_at_rest()
 
     async def ends(self, last_line: str) -> None:
         """Wait for the process to end by itself, as it must: exit code 1, and ``last_line`` in its last line.

@@ -100,11 +100,16 @@ class Witness:
     def add(self, event: Event) -> None:
         self._events.append(event)
 
-    def asks(self, message: str, w: int) -> int:
-        """A client is about to ask for an append; the number to tell its outcome by."""
+    def asks(self, messages: Sequence[str], w: int, key: str | None, *, again: bool) -> int:
+        """A client is about to ask for an append; the number to tell its outcome by.
+
+        ``again``: of an earlier request for it, nobody can say for sure that it came to nothing.
+        """
         self._ops += 1
-        now = self._asked[told(message)] = self.now()
-        self.add(Request(now, self._ops, (told(message),), w))
+        now, texts = self.now(), tuple(told(message) for message in messages)
+        if not again:
+            self._asked |= dict.fromkeys(texts, now)
+        self.add(Request(now, self._ops, texts, w, key))
         return self._ops
 
     def new_disk(self, node: str) -> Disk:

@@ -8,7 +8,7 @@ from replicated_log.batch import Batch
 from tests.campaign.report import Report
 from tests.campaign.witness import Disk, Witness
 from tests.simulation.checker import check
-from tests.simulation.history import Answered, Refused
+from tests.simulation.history import Answered, Broken, Refused
 from tests.unit.builders import make_batch, make_batches
 
 A, B = make_batches("a", "b")
@@ -34,9 +34,9 @@ class Story:
         self._clock[0] += 1
         return self.witness.now()
 
-    def asks(self, message: str, w: int) -> int:
+    def asks(self, message: str, w: int, key: str | None = None, *, again: bool = False) -> int:
         self.passes()
-        return self.witness.asks(message, w)
+        return self.witness.asks([message], w, key, again=again)
 
     def answers(self, op: int, offset: int) -> None:
         self.witness.add(Answered(self.passes(), op, offset))
@@ -178,6 +178,43 @@ def test_a_second_process_under_a_nodes_name_counts_as_the_node_while_it_is_ther
     story.passes()
     story.witness.heard()
     assert story.broken() is None
+
+
+def test_a_message_with_a_key_may_be_there_since_it_was_asked_for_first(story: Story) -> None:
+    first = story.asks("a", 1, "key")
+    story.witness.add(Broken(story.passes(), first))
+    story.answers(story.asks("b", 1), 1)
+    story.answers(story.asks("a", 1, "key", again=True), 0)
+    story.looks("master", A, B)
+    story.looks("node1", A, B)
+    assert story.broken() is None
+
+
+def test_a_message_with_a_key_was_not_there_before_it_was_refused_for_sure(story: Story) -> None:
+    first = story.asks("a", 1, "key")
+    story.witness.add(Refused(story.passes(), first, "down"))
+    story.answers(story.asks("a", 1, "key"), 0)
+    story.looks("master", A)
+    story.looks("node1", A)
+    assert story.broken() is None
+
+
+def test_a_message_with_a_key_that_is_there_twice_is_found(story: Story) -> None:
+    first = story.asks("a", 1, "key")
+    story.witness.add(Broken(story.passes(), first))
+    story.answers(story.asks("a", 1, "key", again=True), 1)
+    twice = make_batches("a", "a")
+    story.looks("master", *twice)
+    story.looks("node1", *twice)
+    assert story.broken() == "unique"
+
+
+def test_another_message_with_a_key_that_is_taken_is_found(story: Story) -> None:
+    story.answers(story.asks("a", 1, "key"), 0)
+    story.answers(story.asks("b", 1, "key"), 1)
+    story.looks("master", A, B)
+    story.looks("node1", A, B)
+    assert story.broken() == "key"
 
 
 def test_a_report_names_what_is_broken_and_the_seed() -> None:
