@@ -20,7 +20,7 @@ MEMORY_BOUND_MIB = 64
 """What a reader may cost; the long log has three times that."""
 
 
-class Follower:
+class Tail:
     """Reads a stream block by block."""
 
     def __init__(self, response: ClientResponse) -> None:
@@ -51,11 +51,11 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(cluster: Cluster, node: Node, query: str = "", **headers: str) -> AsyncIterator[Follower]:
+async def following(cluster: Cluster, node: Node, query: str = "", **headers: str) -> AsyncIterator[Tail]:
     headers["Accept"] = "text/event-stream"
     async with cluster.http.get(f"{node.url}/messages?{query}", headers=headers) as response:
         assert (response.status, response.content_type) == (200, "text/event-stream"), await response.text()
-        yield Follower(response)
+        yield Tail(response)
 
 
 @pytest.fixture
@@ -64,23 +64,23 @@ async def master(new_cluster: NewCluster) -> AsyncIterator[Cluster]:
         yield await cluster.started()
 
 
-async def test_a_follower_is_given_what_is_there_and_then_what_comes_as_it_comes(cluster: Cluster) -> None:
+async def test_a_tail_is_given_what_is_there_and_then_what_comes_as_it_comes(cluster: Cluster) -> None:
     await cluster.master.append("first\nof two lines")
     async with AsyncExitStack() as streams:
-        followers = [
+        tails = [
             await streams.enter_async_context(following(cluster, node, "from=0"))
             for node in cluster.nodes
             for _ in range(50)
         ]
-        for follower in followers:
-            assert await follower.messages(1) == ["first\nof two lines"]
+        for tail in tails:
+            assert await tail.messages(1) == ["first\nof two lines"]
         for message in ("second", "third \u2028"):
             await cluster.master.append(message)
-            for follower in followers:
-                assert await follower.messages(1) == [message]
+            for tail in tails:
+                assert await tail.messages(1) == [message]
     page = await cluster.master.get("/messages")
-    async with following(cluster, cluster["node1"], "from=0") as follower:
-        assert await follower.records(3) == page["messages"]
+    async with following(cluster, cluster["node1"], "from=0") as tail:
+        assert await tail.records(3) == page["messages"]
 
 
 async def test_a_stream_begins_where_the_client_left_off_or_where_it_asks_or_at_the_end(master: Cluster) -> None:
@@ -96,22 +96,22 @@ async def test_a_stream_begins_where_the_client_left_off_or_where_it_asks_or_at_
         ("", {"Last-Event-ID": "4"}, 4),
         ("from=7", {}, 6),
     ):
-        async with following(master, master.master, query, **headers) as follower:
-            assert (query, headers, await follower.block()) == (query, headers, {"id": str(before)})
+        async with following(master, master.master, query, **headers) as tail:
+            assert (query, headers, await tail.block()) == (query, headers, {"id": str(before)})
             expected = [f"{n}" for n in range(before + 1, 5)]
-            assert await follower.messages(len(expected)) == expected
-    async with following(master, master.master, "from=6") as follower:
+            assert await tail.messages(len(expected)) == expected
+    async with following(master, master.master, "from=6") as tail:
         await master.master.append("5")
         await master.master.append("6")
-        assert await follower.messages(1) == ["6"]
+        assert await tail.messages(1) == ["6"]
 
 
 async def test_who_loses_the_connection_before_the_first_record_misses_none(master: Cluster) -> None:
-    async with following(master, master.master) as follower:
-        last_event_id = (await follower.block())["id"]
+    async with following(master, master.master) as tail:
+        last_event_id = (await tail.block())["id"]
     await master.master.append("in between")
-    async with following(master, master.master, **{"Last-Event-ID": last_event_id}) as follower:
-        assert await follower.messages(1) == ["in between"]
+    async with following(master, master.master, **{"Last-Event-ID": last_event_id}) as tail:
+        assert await tail.messages(1) == ["in between"]
 
 
 async def test_what_makes_no_sense_is_refused_and_no_stream_begins(master: Cluster) -> None:
@@ -131,7 +131,7 @@ async def test_json_is_what_a_client_gets_who_does_not_prefer_a_stream(master: C
         assert (await master.master.get("/messages", Accept=accept))["messages"] == []
 
 
-async def test_a_follower_of_what_is_committed_sees_nothing_else(new_cluster: NewCluster) -> None:
+async def test_a_tail_of_what_is_committed_sees_nothing_else(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}, "node2": {}}) as cluster:
         await cluster.started()
         await cluster.master.append("on all", w=3)
@@ -171,12 +171,12 @@ async def test_streams_end_after_a_whole_event_when_the_node_stops(cluster: Clus
     await cluster.master.append("message", w=3)
     for node in cluster.nodes:
         async with AsyncExitStack() as streams:
-            followers = [await streams.enter_async_context(following(cluster, node, "from=0")) for _ in range(20)]
-            for follower in followers:
-                assert await follower.messages(1) == ["message"]
+            tails = [await streams.enter_async_context(following(cluster, node, "from=0")) for _ in range(20)]
+            for tail in tails:
+                assert await tail.messages(1) == ["message"]
             assert await asyncio.to_thread(node.stop) == 0
-            for follower in followers:
-                assert await follower.rest() == b""
+            for tail in tails:
+                assert await tail.rest() == b""
 
 
 async def test_a_reader_who_takes_nothing_does_not_keep_the_node_from_stopping(new_cluster: NewCluster) -> None:
@@ -210,17 +210,17 @@ async def test_a_stream_ends_when_another_log_takes_the_place_of_the_one_that_wa
         await cluster.started()
         node1 = cluster["node1"]
         first = await log_id_of(node1)
-        async with following(cluster, node1, "from=0") as follower:
-            assert follower.response.headers["Replog-Log-Id"] == first
-            assert await follower.block() == {"id": "-1"}
+        async with following(cluster, node1, "from=0") as tail:
+            assert tail.response.headers["Replog-Log-Id"] == first
+            assert await tail.block() == {"id": "-1"}
             cluster.master.kill()
             rmtree(cluster.master.data)
             await cluster.started()
             await cluster.master.append("of another log", w=2)
-            assert b"data" not in await follower.rest()
-        async with following(cluster, node1, "from=0") as follower:
-            assert follower.response.headers["Replog-Log-Id"] != first
-            assert await follower.messages(1) == ["of another log"]
+            assert b"data" not in await tail.rest()
+        async with following(cluster, node1, "from=0") as tail:
+            assert tail.response.headers["Replog-Log-Id"] != first
+            assert await tail.messages(1) == ["of another log"]
 
 
 async def test_there_are_no_more_streams_than_the_node_can_bear(master: Cluster) -> None:

@@ -148,7 +148,7 @@ class Clients:
 
     def _operate(self, seen: tuple[int, ...] = (), waits: int = 5) -> None:
         """Look again as long as a secondary still works off its queue: what it holds is what is to be saved."""
-        ends = tuple(len(host.disk.records) for host in self.world.followers)
+        ends = tuple(len(host.disk.records) for host in self.world.receivers)
         if waits and ends != seen:
             self.world.after(OPERATOR_LOOKS_S, self._operate, ends, waits - 1)
             return
@@ -171,7 +171,7 @@ class Clients:
 
     def _await_goal(self) -> None:
         world = self.world
-        behind = [host.name for host in world.followers if len(host.disk.records) < self._goal]
+        behind = [host.name for host in world.receivers if len(host.disk.records) < self._goal]
         if not behind:
             self._loading = False
             self._deadline = world.now + HEALING_S
@@ -192,7 +192,7 @@ class Clients:
     def _await_end(self) -> None:
         world = self.world
         end = len(world.master.disk.records)
-        behind = [host.name for host in world.followers if len(host.disk.records) != end]
+        behind = [host.name for host in world.receivers if len(host.disk.records) != end]
         waiting = self._probe is not None or self._keyed or self._insisting
         if not behind and not waiting:
             for host in world.hosts.values():

@@ -80,7 +80,7 @@ class Faults:
         if self.past_lost:
             return
         self.past_lost = True
-        for host in self.world.followers:
+        for host in self.world.receivers:
             self._crash(host, harm)
             host.new_disk()
         self.world.after(harm.how * 2, self._start_over, harm)
@@ -91,10 +91,10 @@ class Faults:
         disk = host.new_disk()
         self.world.past_lost(PastLost(self.world.now, disk.label, 0))
         host.start()
-        for follower in self.world.followers:
-            follower.crash(power_cut=False)
-            follower.new_disk()
-            self.world.after(harm.duration, self._start, follower)
+        for receiver in self.world.receivers:
+            receiver.crash(power_cut=False)
+            receiver.new_disk()
+            self.world.after(harm.duration, self._start, receiver)
 
     def pause(self, harm: Harm) -> None:
         process = self.world.hosts[harm.node].process
@@ -173,7 +173,7 @@ class Faults:
         else:
             world.record(Settled(world.now, world.master.disk.label))
         disk = world.master.disk
-        for host in world.followers:
+        for host in world.receivers:
             # Whoever holds no record follows any master; the operator has nothing to do there.
             strange = host.disk.log_id not in {None, disk.log_id}
             if (strange and host.disk.records) or host.disk.records != disk.records[: len(host.disk.records)]:
@@ -186,10 +186,10 @@ class Faults:
         """Copy the longest log of a configured secondary, and begin above every epoch seen."""
         world = self.world
         world.record(Fault(world.now, "the operator restores the master"))
-        configured = world.followers[: len(world.plan.secondaries)]
+        configured = world.receivers[: len(world.plan.secondaries)]
         source = max((host.disk for host in configured), key=lambda disk: len(disk.records))
         epochs = [host.disk.epoch for host in world.hosts.values()]
-        epochs += [reign.epoch for host in world.followers if (reign := _followed(host))]
+        epochs += [reign.epoch for host in world.receivers if (reign := _followed(host))]
         world.master.crash(power_cut=False)
         disk = world.master.new_disk(source)
         disk.disk_id = world.fresh_id()

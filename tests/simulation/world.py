@@ -42,16 +42,16 @@ class World:
         self._clients: Clients | None = None
         self.broker = Broker(self)
         self.master = Host(self, Node(MASTER), Master)
-        self.followers = [Host(self, node, Secondary) for node in (*plan.secondaries, *plan.observers)]
-        self.hosts = {host.name: host for host in (self.master, *self.followers)}
-        followers = (*plan.secondaries, *plan.observers)
+        self.receivers = [Host(self, node, Secondary) for node in (*plan.secondaries, *plan.observers)]
+        self.hosts = {host.name: host for host in (self.master, *self.receivers)}
+        receivers = (*plan.secondaries, *plan.observers)
         self.record(
             Cluster(
                 time=0.0,
                 master=MASTER,
                 secondaries=tuple(node.name for node in plan.secondaries),
                 observers=tuple(node.name for node in plan.observers),
-                ack_delays=tuple((node.name, node.ack_delay) for node in followers if node.ack_delay),
+                ack_delays=tuple((node.name, node.ack_delay) for node in receivers if node.ack_delay),
                 require_quorum=plan.require_quorum,
             )
         )

@@ -273,7 +273,7 @@ def test_a_client_that_goes_away_leaves_its_key_claimed(gone: str) -> None:
     assert reign.waiting == 0
 
 
-def test_a_forgotten_follower_is_not_told_and_does_not_wait() -> None:
+def test_a_forgotten_joiner_is_not_told_and_does_not_wait() -> None:
     reign = new_reign("node1")
     ask(reign, "first", "text", key="k")
     ask(reign, "same", "text", key="k", w=2)
