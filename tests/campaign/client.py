@@ -23,9 +23,11 @@ WHY = {
     "key-reused": "key reused",
     "overloaded": "overloaded",
     "read-only": "read-only",
+    "slow-body": "down",
+    "slow-header": "down",
     "stopping": "down",
 }
-"""What the history calls a refusal, by its code."""
+"""What the history calls a refusal, by its code. To a master that stood still, a request seems slow."""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ class Client:
             case 504, "unknown", None:
                 append.in_doubt = True
                 witness.add(TimedOut(witness.now(), op, None))
-            case 503 | 507 | 422, "no", None if answer.get("code") in WHY:
+            case 408 | 422 | 503 | 507, "no", None if answer.get("code") in WHY:
                 self._refused(op, append, answer)
             case _:
                 self._break(op, append)

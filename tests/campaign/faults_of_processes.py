@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+from tests.campaign.arena import SECONDARIES
 from tests.campaign.fault import Aim, Fault, Kind, Part
 from tests.campaign.member import read_at_rest
 from tests.campaign.witness import Disk
@@ -91,7 +92,7 @@ def _second(fault: Fault, data: Path) -> Node:
     """Another process with the target's role and name."""
     arena, name = fault.arena, fault.target.name
     role = "master" if fault.target is arena.master else "secondary"
-    second = Node(arena.cluster, role, name, {"REPLOG_DATA": str(data)})
+    second = Node(arena.cluster, role, name, {**SECONDARIES.get(name, {}), "REPLOG_DATA": str(data)})
     second.log_file = arena.cluster.directory / f"{name}.second.log"
     return second
 
