@@ -1,5 +1,6 @@
 """A kind of fault, and a fault: a kind that hits one node or the broker at some moment."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +12,9 @@ from infra.broker.broker import BrokerError
 from tests.campaign.arena import Arena
 from tests.campaign.member import Member
 from tests.cluster import LONGEST_TIMEOUT_S, eventually
+
+ATTEMPT_S = 20.0
+"""How long the broker may take to do something to itself; a queue that goes away meanwhile may leave it waiting."""
 
 
 class Part(Enum):
@@ -48,11 +52,12 @@ class Fault:
         await self.arena.pause(LONGEST_TIMEOUT_S + 1)
 
     async def insist(self, attempt: Callable[[], Awaitable[object]], what: str) -> None:
-        """Try until it succeeds: the broker may be away by another fault."""
+        """Try until it succeeds: the broker may be away by another fault, or leave an attempt without an answer."""
 
         async def succeeds() -> bool:
             try:
-                await attempt()
+                async with asyncio.timeout(ATTEMPT_S):
+                    await attempt()
             except (AssertionError, BrokerError, aiohttp.ClientError, OSError):  # Docker's errors are OSErrors
                 return False
             return True
