@@ -143,7 +143,7 @@ def _node(text: str) -> int:
 
 
 def _w(text: str) -> WriteConcern:
-    return text if text in ("majority", "all") else int(text)  # type: ignore[return-value]  # one of the two literals
+    return text if text in ("majority", "all") else int(text)  # type: ignore[return-value]  # mypy does not narrow by `in`
 
 
 def _offset(text: str) -> int:

@@ -33,7 +33,7 @@ class ContainerBroker(OwnBroker):
         self._container = RabbitMqContainer(IMAGE).with_volume_mapping(SETTINGS, SETTINGS_IN_IMAGE, "ro,z")
         # The Docker client takes pairs of address and port, though testcontainers only speaks of ports.
         published = {"5672": ("127.0.0.1", amqp_port), "15672": ("127.0.0.1", management_port)}
-        self._container.ports = published  # type: ignore[assignment]
+        self._container.ports = published  # type: ignore[assignment]  # it takes addresses too
         self._exists = False
 
     def start(self) -> None:

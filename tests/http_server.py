@@ -115,7 +115,7 @@ def answers(received: bytes) -> list[Answer]:
     while received:
         head, received = received.split(b"\r\n\r\n", 1)
         status = int(head.split()[1])
-        size = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        size = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]  # no match fails too
         body, received = received[:size], received[size:]
         found.append((status, json.loads(body) if b"problem+json" in head else body.decode()))
     return found

@@ -74,7 +74,7 @@ class Connection(web.RequestHandler):
             max_headers=limits.fields,
             lingering_time=LINGER_S,
             auto_decompress=False,
-            access_log=None,  # type: ignore[arg-type] # as AppRunner does it
+            access_log=None,  # type: ignore[arg-type]  # no access log; AppRunner hands None on too
         )
         self._door = door
         self._busy = False
@@ -134,8 +134,8 @@ class Connection(web.RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002
-        status: int = 500,  # noqa: ARG002
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp hands it over; a broken one has nothing to tell
+        status: int = 500,  # noqa: ARG002 - aiohttp hands it over; the problem has its own
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:

@@ -4,6 +4,8 @@ import asyncio
 import re
 import sys
 
+import pytest
+
 SEED = 4
 LEAST_FAULTS = 15
 """On a machine that has much else to do; the whole deck is about 40."""
@@ -30,3 +32,5 @@ async def test_three_minutes_of_all_kinds_of_faults_break_no_promise() -> None:
     faults = re.search(r" (\d+) faults$", report, re.MULTILINE)
     assert faults is not None
     assert int(faults[1]) >= LEAST_FAULTS
+    if left_out := re.search(r"^left out, .*$", report, re.MULTILINE):
+        pytest.skip(left_out[0])  # What was done went well; let it be seen that it was not all.
