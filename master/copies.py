@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Ticket:
     """One client's append of ``count`` messages, or wait for one, for ``w`` copies.
 
     ``log_end`` is where the log ended when it was ``started``; ``offset`` is None until it is known to be on the
-    master's disk. ``reached`` is who held it at the moment when w nodes did.
+    master's disk. ``reached`` is who held it at the moment when w nodes did, or why that can't be waited for any more.
     """
 
     count: int
@@ -46,6 +47,14 @@ class Ticket:
         """The records are on the master's disk."""
         self.offset, self.epoch = offset, epoch
         self.appended_at = self.started if offset < self.log_end else time.monotonic()
+
+    @overload
+    def ms_to(self, moment: float) -> float: ...
+    @overload
+    def ms_to(self, moment: float | None) -> float | None: ...
+    def ms_to(self, moment: float | None) -> float | None:
+        """Milliseconds from the request to ``moment`` of monotonic time: 0 when that was before, None for None."""
+        return None if moment is None else round(max(moment - self.started, 0) * 1000, 3)
 
     def reach(self, copies: Copies) -> None:
         if not self.reached.done():

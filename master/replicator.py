@@ -69,8 +69,10 @@ class Replicator:
         self._name = name
         self._names = names
         self._amqp_url = amqp_url
+        self._loop = asyncio.get_running_loop()
         self._stopping = False
-        self._limits: set[asyncio.Timeout] = set()
+        self._due = False
+        self._waiting: dict[Ticket, asyncio.TimerHandle] = {}
         self._connections = 0
         self._reply_to = ""
         self._begins_at = log.log.end.offset
@@ -107,14 +109,26 @@ class Replicator:
     ) -> Copies:
         """Append atomically, and wait until ``w`` nodes hold the messages on disk.
 
+        As :meth:`begin`, and raises what that raises, and what its ticket tells. Cancelling the wait never cancels the
+        append.
+        """
+        ticket = self.begin(messages, w=w, timeout_s=timeout_s, key=key, if_end=if_end)
+        return await self._reached(ticket)
+
+    def begin(
+        self, messages: list[bytes], *, w: int, timeout_s: float, key: str | None = None, if_end: int | None = None
+    ) -> Ticket:
+        """Append atomically. The ticket's ``reached`` tells when ``w`` nodes hold the messages on disk: see below.
+
         The list is emptied, so that they take no memory once they are on the master's, however long the wait.
         Where an append with the same ``key`` (1 to 255 printable ASCII characters) and the same messages is in the log
         already, or on its way there, it counts for this one. ``if_end``: only if the log ends there.
         The messages, with the key, must fit into one batch: see :func:`replicated_log.batch.append_size`.
+        Whoever stops waiting before it is told calls :meth:`forget`.
 
-        Raises ReadOnlyError, OverloadedError, DiskFullError, KeyReusedError or EndMismatchError: nothing is appended;
-        NotReachedError: appended; NotCommittedError: nobody knows yet; CorruptLogError: nobody can know, as the log is
-        damaged where it says what was appended with the key. Cancelling the wait never cancels the append.
+        Raises ReadOnlyError or OverloadedError: nothing is appended. So tell, later, ReadOnlyError, DiskFullError,
+        KeyReusedError and EndMismatchError. NotReachedError, after ``timeout_s``: appended; NotCommittedError: nobody
+        knows yet; CorruptLogError: nobody can know, as the log is damaged where it says what was appended with the key.
         """
         if self._stopping:
             raise ReadOnlyError("this master is about to stop")
@@ -122,9 +136,12 @@ class Replicator:
         taken, time_ms = tuple(messages), time.time_ns() // 1_000_000
         messages.clear()
         self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
-        del taken
-        self._perform()
-        return await self._reached(ticket, timeout_s)
+        self._wait(ticket, timeout_s)
+        if not self._due:
+            # What else the clients have sent by now goes into the same commit.
+            self._due = True
+            self._loop.call_soon(self._perform)
+        return ticket
 
     async def wait(self, offset: int, *, w: int, timeout_s: float) -> Copies:
         """Wait until ``w`` nodes hold the record at ``offset``, whoever appended it, and whenever.
@@ -136,29 +153,36 @@ class Replicator:
             raise NoSuchRecordError(ticket.log_end)
         ticket.place(offset, await self._epoch_at(offset))
         self.reign.wait(ticket, offset, w)
+        self._wait(ticket, 0 if self._stopping else timeout_s)
         self._perform()
-        return await self._reached(ticket, 0 if self._stopping else timeout_s)
+        return await self._reached(ticket)
+
+    def forget(self, ticket: Ticket) -> None:
+        """Nobody waits for this ticket any more. What was appended stays, and is replicated all the same."""
+        timer = self._waiting.pop(ticket, None)
+        if timer is not None:
+            timer.cancel()
+            self.reign.forget(ticket)
 
     def _ticket(self, count: int, w: int) -> Ticket:
-        return Ticket(count, w, self.reign.progress.end.offset, asyncio.get_running_loop().create_future())
+        return Ticket(count, w, self.reign.progress.end.offset, self._loop.create_future())
 
-    async def _reached(self, ticket: Ticket, timeout_s: float) -> Copies:
+    def _wait(self, ticket: Ticket, timeout_s: float) -> None:
+        self._waiting[ticket] = self._loop.call_later(timeout_s, self._give_up, ticket)
+
+    async def _reached(self, ticket: Ticket) -> Copies:
         try:
-            async with asyncio.timeout(timeout_s) as limit:
-                self._limits.add(limit)
-                return await ticket.reached
-        except TimeoutError:
-            if ticket.reached.done() and not ticket.reached.cancelled():
-                return ticket.reached.result()  # It was decided at the last moment.
-            if ticket.offset is None:
-                raise NotCommittedError("it is not known yet whether the message is on the master's disk") from None
-            copies = self._copies(ticket)
-            if len(copies.held_by) >= ticket.w:
-                return copies
-            raise NotReachedError(copies) from None
+            return await ticket.reached
         finally:
-            self._limits.discard(limit)
-            self.reign.forget(ticket)
+            self.forget(ticket)
+
+    def _give_up(self, ticket: Ticket) -> None:
+        """The time is over: tell what is known."""
+        self.forget(ticket)
+        if ticket.offset is None:
+            ticket.fail(NotCommittedError("it is not known yet whether the message is on the master's disk"))
+        else:
+            ticket.fail(NotReachedError(self._copies(ticket)))
 
     async def _epoch_at(self, offset: int) -> int:
         if offset >= self._begins_at:
@@ -169,13 +193,14 @@ class Replicator:
     def wind_up(self, grace_s: float) -> None:
         """The process is about to stop: take no more appends, and let nobody wait longer than ``grace_s``."""
         self._stopping = True
-        latest = asyncio.get_running_loop().time() + grace_s
-        for limit in self._limits:
-            when = limit.when()
-            if when is not None and when > latest and not limit.expired():
-                limit.reschedule(latest)
+        latest = self._loop.time() + grace_s
+        for ticket, timer in self._waiting.items():
+            if timer.when() > latest:
+                timer.cancel()
+                self._wait(ticket, grace_s)
 
     def _perform(self) -> None:
+        self._due = False
         for decision in self.reign.decisions():
             match decision:
                 case Commit():
@@ -319,18 +344,19 @@ class Replicator:
     def _copies(self, ticket: Ticket) -> Copies:
         assert ticket.offset is not None
         last = ticket.offset + ticket.count - 1
-        acked = [(node.name, node.acked_at(last)) for node in self.reign.progress.holders(last)]
-
-        def since_start(moment: float | None) -> float | None:
-            return None if moment is None else round(max(moment - ticket.started, 0) * 1000, 3)
-
+        held_by: list[tuple[str, float | None]] = [(self._name, ticket.ms_to(ticket.appended_at))]
+        missing: list[str] = []
+        for node in self.reign.progress.secondaries.values():
+            if node.acked_end > last:
+                held_by.append((node.name, ticket.ms_to(node.acked_at(last))))
+            else:
+                missing.append(node.name)
         return Copies(
             offset=ticket.offset,
             count=ticket.count,
             epoch=ticket.epoch,
             replayed=ticket.replayed,
-            held_by=[(self._name, since_start(ticket.appended_at))]
-            + [(name, since_start(moment)) for name, moment in acked],
-            missing=[name for name in self.reign.progress.secondaries if name not in dict(acked)],
-            elapsed_ms=round((time.monotonic() - ticket.started) * 1000, 3),
+            held_by=held_by,
+            missing=missing,
+            elapsed_ms=ticket.ms_to(time.monotonic()),
         )

@@ -66,6 +66,8 @@ class Secondary:
 
     def acked_at(self, offset: int) -> float | None:
         """When this node's ack of ``offset`` came; None when it has not, or too long ago to tell."""
+        if len(self.recent_acks) > 1 and self.recent_acks[-2][0] <= offset < self.recent_acks[-1][0]:
+            return self.recent_acks[-1][1]  # This is what is asked for almost always.
         at = bisect_right(self.recent_acks, offset, key=lambda ack: ack[0])
         if at == len(self.recent_acks) or (at == 0 and len(self.recent_acks) == _RECENT_ACKS):
             return None
@@ -115,9 +117,6 @@ class Progress:
         if w == 1:
             return self.end.offset
         return sorted((node.acked_end for node in self.secondaries.values()), reverse=True)[w - 2]
-
-    def holders(self, offset: int) -> list[Secondary]:
-        return [node for node in self.secondaries.values() if node.acked_end > offset]
 
     def alive(self, now: float) -> int:
         """How many configured nodes are healthy or suspected, master included."""
