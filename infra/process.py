@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
@@ -13,6 +14,9 @@ from infra.log_lines import LogLines
 from replicated_log.directory_lock import LogInUseError
 from replicated_log.log import DiskFullError, WrongLogError
 from replicated_log.log_reader import CorruptLogError
+
+SWITCH_S: Final = 0.0002
+"""A thread that is done with the disk waits as long for a busy one that has the interpreter. By default it is 5 ms."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +32,7 @@ def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, lo
     # These two log each reconnection several times over; what matters of it, infra.rabbitmq says once.
     for name in ("aio_pika", "aiormq"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    sys.setswitchinterval(SWITCH_S)
     exit_code = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
