@@ -1,13 +1,16 @@
 """The master's HTTP facade: appending, in the native form and the seed's, and waiting for copies."""
 
 import asyncio
+import json
 import time
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from infra.http.bodies import BODIES
-from infra.http.problems import HttpProblem, accepts_json, json_response
+from infra.http.direct import DIRECT, Headers, Reply
+from infra.http.problems import HttpProblem, accepts_json, failure, json_response, log_refusal
 from infra.reading.routes import COPIES
 from master.copies import (
     Copies,
@@ -18,7 +21,17 @@ from master.copies import (
     NotReachedError,
 )
 from master.replicator import Replicator
-from master.requests import NDJSON, Cluster, Concern, Write, read_concern, read_seed_write, read_write
+from master.requests import (
+    JSON,
+    NDJSON,
+    Cluster,
+    Concern,
+    Write,
+    direct_write,
+    read_concern,
+    read_seed_write,
+    read_write,
+)
 from replicated_log.log import DiskFullError
 from replicated_log.reign import OverloadedError, ReadOnlyError
 from replicated_log.write_concern import majority
@@ -37,6 +50,7 @@ def add_facade(app: web.Application, replicator: Replicator, default_w: str) -> 
     app.router.add_post("/", post_seed)
     app.router.add_post("/messages", post_messages)
     app.router.add_get("/health", show_health)
+    app[DIRECT]["POST", "/messages"] = partial(post_directly, replicator, app[CLUSTER])
 
 
 async def post_seed(request: web.Request) -> web.Response:
@@ -59,6 +73,41 @@ async def post_messages(request: web.Request) -> web.Response:
     if request.content_type == NDJSON:
         outcome = {"first_offset": copies.offset, "count": copies.count, **outcome}
     return json_response(outcome, status=201, headers=_headers(copies))
+
+
+def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers, body: bytes, reply: Reply) -> bool:
+    """The native form, as :func:`post_messages` does it; False, and nothing done, where that is to be refused."""
+    try:
+        write = direct_write(headers, body, cluster)
+        if write is None:
+            return False
+        ticket = replicator.begin(
+            write.messages, w=write.concern.w, timeout_s=write.concern.timeout_s, key=write.key, if_end=write.if_end
+        )
+    except (HttpProblem, ReadOnlyError, OverloadedError):
+        return False
+
+    def answer(reached: asyncio.Future[Copies]) -> None:
+        replicator.forget(ticket)
+        if reached.cancelled():
+            replicator.metrics.answered("client-gone", write.concern.w)
+        elif (error := reached.exception()) is None:
+            copies = reached.result()
+            replicator.metrics.answered(_name(copies), write.concern.w)
+            outcome = json.dumps(_outcome(copies, write.concern)).encode()
+            reply.send(201, {"Content-Type": JSON, **_headers(copies)}, outcome)
+        else:
+            asked = "POST /messages"
+            if problem := _problem(error, write):
+                replicator.metrics.answered(problem.code, write.concern.w)
+                log_refusal(problem, asked)
+            else:
+                problem = failure(asked, error, appended="unknown")
+            reply.send(problem.status, problem.raw_headers(), problem.body())
+
+    reply.when_gone(ticket.reached.cancel)
+    ticket.reached.add_done_callback(answer)
+    return True
 
 
 async def wait_for_copies(request: web.Request, offset: int) -> web.Response:
@@ -94,40 +143,47 @@ async def show_health(request: web.Request) -> web.Response:
 async def _append(replicator: Replicator, write: Write) -> Copies:
     """Append, or say by a problem what became of the messages; count the outcome, though nobody be left to hear it."""
     try:
-        copies = await _appended(replicator, write)
-    except HttpProblem as problem:
-        replicator.metrics.answered(problem.code, write.concern.w)
-        raise
+        copies = await replicator.append(
+            write.messages, w=write.concern.w, timeout_s=write.concern.timeout_s, key=write.key, if_end=write.if_end
+        )
     except asyncio.CancelledError:
         replicator.metrics.answered("client-gone", write.concern.w)
         raise
-    replicator.metrics.answered("replayed" if copies.replayed else "appended", write.concern.w)
+    except Exception as error:
+        problem = _problem(error, write)
+        if problem is None:
+            raise
+        replicator.metrics.answered(problem.code, write.concern.w)
+        raise problem from error
+    replicator.metrics.answered(_name(copies), write.concern.w)
     return copies
 
 
-async def _appended(replicator: Replicator, write: Write) -> Copies:
+def _problem(error: BaseException, write: Write) -> HttpProblem | None:
     """Here the log's errors get their HTTP status."""
-    concern = write.concern
-    try:
-        return await replicator.append(
-            write.messages, w=concern.w, timeout_s=concern.timeout_s, key=write.key, if_end=write.if_end
-        )
-    except ReadOnlyError as error:
-        raise HttpProblem(503, "read-only", str(error)) from error
-    except OverloadedError as error:
-        raise _overloaded(error) from error
-    except DiskFullError as error:
-        raise HttpProblem(507, "disk-full", str(error)) from error
-    except KeyReusedError as error:
-        detail = "this Idempotency-Key belongs to an append of other messages"
-        raise HttpProblem(422, "key-reused", detail) from error
-    except EndMismatchError as error:
-        detail = f"the log does not end at {write.if_end}, but at {error.end_offset}"
-        raise HttpProblem(412, "end-mismatch", detail, end_offset=error.end_offset) from error
-    except NotCommittedError as error:
-        raise HttpProblem(504, "commit-timeout", str(error), appended="unknown") from error
-    except NotReachedError as error:
-        raise _not_reached(error.copies, concern) from error
+    match error:
+        case ReadOnlyError():
+            return HttpProblem(503, "read-only", str(error))
+        case OverloadedError():
+            return _overloaded(error)
+        case DiskFullError():
+            return HttpProblem(507, "disk-full", str(error))
+        case KeyReusedError():
+            return HttpProblem(422, "key-reused", "this Idempotency-Key belongs to an append of other messages")
+        case EndMismatchError():
+            detail = f"the log does not end at {write.if_end}, but at {error.end_offset}"
+            return HttpProblem(412, "end-mismatch", detail, end_offset=error.end_offset)
+        case NotCommittedError():
+            return HttpProblem(504, "commit-timeout", str(error), appended="unknown")
+        case NotReachedError():
+            return _not_reached(error.copies, write.concern)
+        case _:
+            return None
+
+
+def _name(copies: Copies) -> str:
+    """What the metrics call such an outcome."""
+    return "replayed" if copies.replayed else "appended"
 
 
 def _overloaded(error: OverloadedError) -> HttpProblem:

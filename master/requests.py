@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from infra.http.bodies import check_fields, read_json_object, read_text
+from infra.http.bodies import check_fields, parse_json_object, read_json_object, read_text
+from infra.http.direct import Headers
 from infra.http.problems import HttpProblem, check_query
 from infra.reading.query import MAX_TIMEOUT_S, asked_timeout, invalid_timeout
 from master.messages import check_batch, encoded, message_in, read_lines
@@ -20,6 +21,7 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 TEXT: Final = "text/plain"
 
+_FIELDS: Final = frozenset({"message", "w", "timeout"})
 _ETAG: Final = re.compile(r'"(0|[1-9][0-9]{0,18})"')
 
 
@@ -58,16 +60,31 @@ async def read_write(request: web.Request, cluster: Cluster) -> Write:
     form = request.content_type
     if form not in {JSON, NDJSON, TEXT}:
         raise HttpProblem(415, "unsupported-media-type", f"send {JSON}, {NDJSON} or {TEXT}")
-    key, if_end = _key(request), _if_end(request)
+    key, if_end = _key(request.headers), _if_end(request.headers)
     if form == JSON:
         check_query(request, ())
-        body = await read_json_object(request)
-        check_fields(body, {"message", "w", "timeout"})
-        concern = _concern(cluster, body.get("w", cluster.default_w), body.get("timeout", DEFAULT_TIMEOUT_S))
-        messages = [encoded(message_in(body))]
-    else:
-        concern = read_concern(request, cluster)
-        messages = await read_lines(request) if form == NDJSON else [encoded(await read_text(request))]
+        return _json_write(await read_json_object(request), key, if_end, cluster)
+    concern = read_concern(request, cluster)
+    messages = await read_lines(request) if form == NDJSON else [encoded(await read_text(request))]
+    check_batch(messages, key)
+    return Write(messages, concern, key, if_end)
+
+
+def direct_write(headers: Headers, body: bytes, cluster: Cluster) -> Write | None:
+    """The native form, where it is JSON without anything unusual about it; else None. Raises HttpProblem."""
+    if headers.get("Content-Type") != JSON:
+        return None
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None
+    return _json_write(parse_json_object(text), _key(headers), _if_end(headers), cluster)
+
+
+def _json_write(body: dict[str, Any], key: str | None, if_end: int | None, cluster: Cluster) -> Write:
+    check_fields(body, _FIELDS)
+    concern = _concern(cluster, body.get("w", cluster.default_w), body.get("timeout", DEFAULT_TIMEOUT_S))
+    messages = [encoded(message_in(body))]
     check_batch(messages, key)
     return Write(messages, concern, key, if_end)
 
@@ -77,7 +94,7 @@ async def read_seed_write(request: web.Request, cluster: Cluster) -> tuple[Write
 
     Fields of another time are let pass. Raises HttpProblem.
     """
-    key, if_end = _key(request), _if_end(request)
+    key, if_end = _key(request.headers), _if_end(request.headers)
     asked: object = None
     timeout: object = DEFAULT_TIMEOUT_S
     if request.content_type == JSON:
@@ -116,17 +133,17 @@ def _concern(
         raise HttpProblem(400, "invalid-w", str(error), nodes=cluster.nodes) from error
 
 
-def _key(request: web.Request) -> str | None:
-    key = _single_header(request, "Idempotency-Key")
+def _key(headers: Headers) -> str | None:
+    key = _single_header(headers, "Idempotency-Key")
     if key is not None and not is_key(key):
         detail = f"the Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable ASCII characters"
         raise HttpProblem(400, "invalid-idempotency-key", detail)
     return key
 
 
-def _if_end(request: web.Request) -> int | None:
+def _if_end(headers: Headers) -> int | None:
     """What If-Match says. Of the forms that HTTP has, only that of one strong tag makes sense for the end of a log."""
-    tag = _single_header(request, "If-Match")
+    tag = _single_header(headers, "If-Match")
     if tag is None:
         return None
     if not (match := _ETAG.fullmatch(tag)):
@@ -135,8 +152,8 @@ def _if_end(request: web.Request) -> int | None:
     return int(match[1])
 
 
-def _single_header(request: web.Request, name: str) -> str | None:
-    values = request.headers.getall(name, [])
+def _single_header(headers: Headers, name: str) -> str | None:
+    values = headers.getall(name, ())
     if len(values) > 1:
         raise HttpProblem(400, f"invalid-{name.lower()}", f"the request has {name} more than once")
     return values[0] if values else None

@@ -16,13 +16,16 @@ from aiohttp import web
 
 from infra.broker.free_ports import free_ports
 from infra.http.bodies import read_text
+from infra.http.direct import DIRECT, Headers, Reply
 from infra.http.limits import Limits
 from infra.http.serving import application, serving
 from tests.cluster import PATIENCE_S
 
 HOST: Final = b"Host: node\r\n"
 POST: Final = b"POST /text HTTP/1.1\r\n" + HOST
+DIRECT_POST: Final = b"POST /direct HTTP/1.1\r\n" + HOST
 LONG_S: Final = 1000.0
+STILL_S: Final = 0.5
 LARGE_BYTES: Final = 256 << 20
 LARGE_AT_ONCE_BYTES: Final = 32 << 20
 
@@ -37,13 +40,46 @@ class Served:
     port: int
     written: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
+    replies: list[Reply] = field(default_factory=list)
+    loop: asyncio.AbstractEventLoop = field(default_factory=uvloop.new_event_loop)
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S)
 
+    def accepts(self) -> bool:
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Let it begin to stop."""
+        with suppress(RuntimeError):  # It has stopped already, and its loop is closed.
+            self.loop.call_soon_threadsafe(self.stopped.set)
+
     async def take_text(self, request: web.Request) -> web.Response:
         text = await read_text(request)
         return web.Response(text=f"{len(text)} characters")
+
+    def take_directly(self, _: Headers, body: bytes, reply: Reply) -> bool:
+        """Leaves to the library what is empty or says so, and lets wait what says that."""
+        if body in {b"", b"library"}:
+            return False
+        if body == b"stand still":
+            time.sleep(STILL_S)
+            reply.send(200, {}, b"going on")
+        elif body == b"wait":
+            reply.when_gone(self.ended.set)
+            self.replies.append(reply)
+        else:
+            reply.send(200, {"Content-Type": "text/plain"}, b"directly: " + body)
+        return True
+
+    def reply(self, body: bytes) -> None:
+        """To the oldest one that waits."""
+        self.loop.call_soon_threadsafe(self.replies.pop(0).send, 200, {}, body)
 
     async def give_large(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -80,23 +116,23 @@ def served(**limits: float) -> Iterator[Served]:
     server = Served(port)
     lasting: dict[str, Any] = {"header_s": LONG_S, "body_s": LONG_S, "idle_s": LONG_S, "stuck_s": LONG_S, **limits}
     up = threading.Event()
-    loop = uvloop.new_event_loop()
-    stop = asyncio.Event()
 
     async def serve() -> None:
         app = application(Limits(**lasting))
         app.router.add_get("/text", server.take_text)
         app.router.add_post("/text", server.take_text)
+        app.router.add_post("/direct", server.take_text)
+        app[DIRECT]["POST", "/direct"] = server.take_directly
         app.router.add_get("/large", server.give_large)
         app.router.add_get("/large-at-once", server.give_large_at_once)
         app.router.add_get("/wait", server.wait)
         app.router.add_get("/fail", server.fail)
         async with serving(app, "127.0.0.1", server.port):
             up.set()
-            await stop.wait()
+            await server.stopped.wait()
 
     def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        with asyncio.Runner(loop_factory=lambda: server.loop) as runner:
             runner.run(serve())
 
     thread = threading.Thread(target=run)
@@ -105,7 +141,7 @@ def served(**limits: float) -> Iterator[Served]:
         assert up.wait(PATIENCE_S)
         yield server
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        server.stop()
         thread.join()
 
 
@@ -150,3 +186,22 @@ def patiently(condition: Callable[[], bool], what: str) -> None:
     latest = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < latest, f"still not so after {PATIENCE_S:g} s: {what}"
+
+
+def direct_post(body: bytes, fields: bytes = b"") -> bytes:
+    return DIRECT_POST + fields + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@contextmanager
+def connected(server: Served) -> Iterator[socket.socket]:
+    """A connection whose requests are handled directly.
+
+    What comes before the library's task waits for it is left to that: the first request, perhaps, of a connection, and
+    the one after an answer of the library's. After a direct answer nothing is in the way.
+    """
+    with closing(server.connect()) as client:
+        while True:
+            client.sendall(direct_post(b"a"))
+            if one_answer(client) == (200, "directly: a"):
+                break
+        yield client

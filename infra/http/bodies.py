@@ -67,7 +67,12 @@ async def read_text(request: web.Request, most: int = MAX_BODY_BYTES) -> str:
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object. Raises HttpProblem, saying what is wrong with it."""
-    body = parse_json(await read_text(request))
+    return parse_json_object(await read_text(request))
+
+
+def parse_json_object(text: str) -> dict[str, Any]:
+    """The JSON object that ``text`` is. Raises HttpProblem, saying what is wrong with it."""
+    body = parse_json(text)
     if not isinstance(body, dict):
         raise HttpProblem(400, "not-an-object", "the body must be a JSON object")
     return body

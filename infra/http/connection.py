@@ -10,6 +10,7 @@ from typing import Final, cast
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+from infra.http.direct import DirectConnection, DirectHandler
 from infra.http.limits import Limits
 from infra.http.problems import HttpProblem, log_refusal
 
@@ -24,9 +25,10 @@ logger = logging.getLogger(__name__)
 class Door:
     """Makes each new connection's protocol: one that serves it, or, when there are too many, one that refuses it."""
 
-    def __init__(self, server: web.Server, limits: Limits) -> None:
+    def __init__(self, server: web.Server, limits: Limits, direct: dict[tuple[str, str], DirectHandler]) -> None:
         self.server = server
         self.limits = limits
+        self.direct = direct
         self.open = 0
         self._most = max(1, _file_limit(limits.connections + OTHER_FILES) - OTHER_FILES)
 
@@ -55,7 +57,7 @@ class Refusal(asyncio.Protocol):
         self._timer.cancel()
 
 
-class Connection(web.RequestHandler):
+class Connection(DirectConnection):
     """A client's connection. It is closed when a header does not come to its end, or an answer is not taken.
 
     The library bounds the rest: idle time, and what it reads ahead.
@@ -76,6 +78,7 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
             access_log=None,  # type: ignore[arg-type]  # no access log; AppRunner hands None on too
         )
+        self.take_directly(door.direct)
         self._door = door
         self._busy = False
         """A request is being handled, or the connection is about to be closed."""
@@ -109,10 +112,7 @@ class Connection(web.RequestHandler):
     @contextmanager
     def handling(self, request: web.BaseRequest) -> Iterator[None]:
         """The header of ``request`` is there, and the request is being handled."""
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-        self._busy = True
+        self._header_is_there()
         self._body = request.content
         try:
             yield
@@ -120,6 +120,12 @@ class Connection(web.RequestHandler):
             self._body = None
             # What may still come of a body is no header.
             self._busy = ends_connection(request)
+
+    def direct_begins(self) -> None:
+        self._header_is_there()
+
+    def direct_ends(self) -> None:
+        self._busy = False
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -155,6 +161,12 @@ class Connection(web.RequestHandler):
         response = problem.response()
         response.force_close()
         return response
+
+    def _header_is_there(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+        self._busy = True
 
     def _refuse_slow_header(self) -> None:
         self._header_timer = None

@@ -3,11 +3,11 @@
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
+from infra.http.raw import response_bytes
 from replicated_log.log_reader import CorruptLogError
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -73,16 +73,10 @@ class HttpProblem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
 
     def raw_response(self) -> bytes:
         """For a connection that is closed after it, and on which no request could be read."""
-        body = self.body()
-        headers = {
-            "Content-Type": PROBLEM_JSON,
-            "Content-Length": len(body),
-            "Connection": "close",
-            **(self.headers or {}),
-        }
-        head = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"{head}\r\n".encode() + body
+        return response_bytes(self.status, {**self.raw_headers(), "Connection": "close"}, self.body())
+
+    def raw_headers(self) -> dict[str, str]:
+        return {"Content-Type": PROBLEM_JSON, **(self.headers or {})}
 
 
 def answering_problems(handler: Handler) -> Handler:
@@ -99,22 +93,30 @@ def answering_problems(handler: Handler) -> Handler:
         except Exception as error:
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client is gone") from error
-            problem = _of_failure(request, error)
+            problem = failure(_asked(request), error, appended=None if _reads(request) else "unknown")
             if request.writer.output_size:
                 # What is on its way can't be taken back. Break it off, so that nobody takes it for the whole.
                 request.transport.abort()
                 raise ConnectionResetError("the answer was broken off") from error
             return problem.response()
-        log_refusal(problem, request)
+        log_refusal(problem, _asked(request))
         return problem.response(of_read=_reads(request))
 
     return answer
 
 
-def log_refusal(problem: HttpProblem, request: web.BaseRequest | None = None) -> None:
+def log_refusal(problem: HttpProblem, asked: str = "a request") -> None:
     """One line, whatever the client has put into its request: what is not printable ASCII is escaped."""
-    asked = f"{request.method} {request.path_qs[:200]!a}" if request else "a request"
     logger.info("refused %s: %d %s (%s)", asked, problem.status, problem.code, ascii(problem.detail[:200])[1:-1])
+
+
+def failure(asked: str, error: BaseException, *, appended: str | None) -> HttpProblem:
+    """What is none of the client's fault: a damaged log, or a bug, whose traceback goes to the node's log."""
+    if isinstance(error, CorruptLogError):
+        logger.error("%s failed: %s", asked, error)
+        return HttpProblem(500, "corrupt-log", str(error), appended=appended)
+    logger.error("%s failed: %s", asked, error, exc_info=error)
+    return HttpProblem(500, "internal-error", "a fault in this node; its log says more", appended=appended)
 
 
 def _retry(status: int, appended: str | None) -> str:
@@ -129,15 +131,8 @@ def _of_aiohttp(request: web.BaseRequest, error: web.HTTPException) -> HttpProbl
     return HttpProblem(error.status, error.reason.lower().replace(" ", "-"), detail, headers=headers)
 
 
-def _of_failure(request: web.BaseRequest, error: Exception) -> HttpProblem:
-    """What is none of the client's fault: a damaged log, or a bug, whose traceback goes to the node's log."""
-    appended = None if _reads(request) else "unknown"
-    failed = "%s %a failed: %s"
-    if isinstance(error, CorruptLogError):
-        logger.error(failed, request.method, request.path_qs[:200], error)
-        return HttpProblem(500, "corrupt-log", str(error), appended=appended)
-    logger.error(failed, request.method, request.path_qs[:200], error, exc_info=error)
-    return HttpProblem(500, "internal-error", "a fault in this node; its log says more", appended=appended)
+def _asked(request: web.BaseRequest) -> str:
+    return f"{request.method} {request.path_qs[:200]!a}"
 
 
 def _reads(request: web.BaseRequest) -> bool:

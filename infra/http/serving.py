@@ -10,6 +10,7 @@ from aiohttp import web
 
 from infra.http.bodies import BODIES, Bodies
 from infra.http.connection import Connection, Door, ends_connection
+from infra.http.direct import DIRECT
 from infra.http.limits import LIMITS, Limits
 from infra.http.problems import Handler, answering_problems
 
@@ -24,6 +25,7 @@ def application(limits: Limits | None = None) -> web.Application:
     """What routes are added to, to be served by :func:`serving`."""
     app = web.Application()
     app[LIMITS] = limits or Limits()
+    app[DIRECT] = {}
     app[BODIES] = Bodies(app[LIMITS].bodies_bytes)
     return app
 
@@ -38,7 +40,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
     await runner.setup()
     try:
         assert runner.server is not None
-        door = Door(runner.server, app[LIMITS])
+        door = Door(runner.server, app[LIMITS], app[DIRECT])
         # Here rather than in a middleware: a refused Expect does not come past those.
         runner.server.request_handler = _handling(app[BODIES], answering_problems(runner.server.request_handler))
         listening = await asyncio.get_running_loop().create_server(door, host, port, backlog=BACKLOG)

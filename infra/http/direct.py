@@ -1,0 +1,140 @@
+"""Answering requests directly: small ones, of a kind of which there are many.
+
+For each request, aiohttp makes a task, a request and a response, and all that takes longer than a master takes for a
+message. A request that is handled directly is handled as soon as its bytes are there, and answered by bytes. Whatever
+is unusual about one is left to the library, and to the handler that it has there, which says what is wrong.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from aiohttp import HttpVersion11, StreamReader, hdrs, web
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDictProxy
+
+from infra.http.raw import response_bytes
+
+MAX_DIRECT_BYTES: Final = 1 << 16
+"""Of a body. So many are dealt with in one go, and nobody need count them."""
+
+
+class Reply(Protocol):
+    """How a request that is handled directly is answered: once, at once or later."""
+
+    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """When the client is gone, nothing happens."""
+
+    def when_gone(self, forget: Callable[[], object]) -> None:
+        """``forget`` is called when the client goes away before the answer is sent."""
+
+
+Headers = CIMultiDictProxy[str]
+DirectHandler = Callable[[Headers, bytes, Reply], bool]
+"""Takes the headers and the body. True: the request is answered by the reply. False: nothing was done."""
+
+DIRECT: Final[web.AppKey[dict[tuple[str, str], DirectHandler]]] = web.AppKey("direct")
+"""By method and path, query included."""
+
+
+class DirectConnection(web.RequestHandler):
+    """A connection on which at most one request at a time is handled directly, and the library handles the others.
+
+    The library has no door for this: here, and nowhere else, its inner state is read and kept as its own code does.
+    """
+
+    __slots__ = ("_forget", "_handlers", "_is_direct")
+
+    def take_directly(self, handlers: Mapping[tuple[str, str], DirectHandler]) -> None:
+        """To be called before the connection is made."""
+        self._handlers = handlers
+        self._is_direct = False
+        self._forget: Callable[[], object] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._is_direct and self._forget is not None:
+            self._forget()
+        self._is_direct = False
+
+    def data_received(self, data: bytes) -> None:
+        # The library's task, which waits for requests, is not to see one that is handled directly.
+        waiter, self._waiter = self._waiter, None
+        super().data_received(data)
+        self._waiter = waiter
+        if self._messages and not self._is_direct and not self._taken_directly():
+            self._wake()
+
+    def direct_begins(self) -> None:
+        """The header of a request is there, and the request is being handled."""
+
+    def direct_ends(self) -> None:
+        """The request is answered."""
+
+    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        if not self._is_direct or self.transport is None:
+            return
+        self.transport.write(response_bytes(status, headers, body))
+        self._end()
+        if self._messages:
+            self._wake()
+
+    def when_gone(self, forget: Callable[[], object]) -> None:
+        self._forget = forget
+
+    def _taken_directly(self) -> bool:
+        if self._waiter is None or len(self._messages) > 1 or self.writing_paused:
+            return False
+        message, payload = self._messages[0]
+        if not isinstance(message, RawRequestMessage) or not _is_plain(message) or not payload.is_eof():
+            return False
+        handler = self._handlers.get((message.method, message.path))
+        if handler is None or payload.total_bytes > MAX_DIRECT_BYTES:
+            return False
+        self._messages.popleft()
+        body = payload.read_nowait()
+        self._begin()
+        if not handler(message.headers, body, self):
+            self._end()
+            self._messages.append((message, self._unread(body)))
+            return False
+        if self._parser is not None:
+            self._parser.message_consumed()
+        return True
+
+    def _begin(self) -> None:
+        self._is_direct = True
+        self._forget = None
+        self._request_in_progress = True  # A shutdown waits for it.
+        self._keepalive = False  # Meanwhile the connection is not idle.
+        self.direct_begins()
+
+    def _end(self) -> None:
+        self._is_direct = False
+        self._request_in_progress = False
+        if self._handler_waiter is not None:
+            self._handler_waiter.set_result(None)
+        self._keepalive = True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        self.direct_ends()
+
+    def _unread(self, body: bytes) -> StreamReader:
+        payload = StreamReader(self, 2 * MAX_DIRECT_BYTES, loop=self._loop)
+        payload.feed_data(body)
+        payload.feed_eof()
+        return payload
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _is_plain(message: RawRequestMessage) -> bool:
+    """Whether there is nothing about a request that asks for more than its headers and body say."""
+    headers = message.headers
+    return (
+        message.version == HttpVersion11
+        and not (message.should_close or message.upgrade or message.chunked)
+        and not (hdrs.EXPECT in headers or hdrs.CONTENT_ENCODING in headers or hdrs.TRANSFER_ENCODING in headers)
+    )

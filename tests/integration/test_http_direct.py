@@ -1,0 +1,126 @@
+"""Requests that are handled without the library, among those that are not, on raw sockets."""
+
+import socket
+
+import pytest
+
+from tests.http_server import DIRECT_POST, Served, connected, direct_post, exchange, one_answer, patiently, served
+
+LAST = direct_post(b"library", b"Connection: close\r\n")
+LAST_ANSWER = (200, "7 characters")
+
+
+def ask_to_wait(server: Served, client: socket.socket) -> None:
+    client.sendall(direct_post(b"wait"))
+    patiently(lambda: bool(server.replies), "the request waits for its reply")
+
+
+def test_a_small_request_is_answered_directly_and_the_connection_kept() -> None:
+    with served() as server, connected(server) as client:
+        for body in (b"a", b"b" * 60_000):
+            client.sendall(direct_post(body))
+            assert one_answer(client) == (200, f"directly: {body.decode()}")
+
+
+def test_an_answer_has_the_headers_that_the_library_gives() -> None:
+    with served() as server, connected(server) as client:
+        heads = []
+        for body in (b"a", b"library"):
+            client.sendall(direct_post(body))
+            head = client.recv(1 << 16).split(b"\r\n\r\n")[0]
+            heads.append([line.split(b":")[0] for line in head.split(b"\r\n")])
+    assert heads[0][0] == heads[1][0]
+    assert set(heads[0]) == set(heads[1])
+
+
+UNUSUAL = [
+    pytest.param(direct_post(b"library"), id="refused by its handler"),
+    pytest.param(direct_post(b"x" * 7, b"Connection: close\r\n"), id="the last one"),
+    pytest.param(direct_post(b"x" * 7, b"Content-Encoding: identity\r\n"), id="encoded"),
+    pytest.param(DIRECT_POST + b"Transfer-Encoding: chunked\r\n\r\n7\r\nxxxxxxx\r\n0\r\n\r\n", id="in chunks"),
+    pytest.param(direct_post(b"x" * 7).replace(b"HTTP/1.1", b"HTTP/1.0"), id="HTTP/1.0"),
+    pytest.param(direct_post(b"x" * 7).replace(b"/direct", b"/direct?q"), id="with a query"),
+]
+
+
+@pytest.mark.parametrize("request_", UNUSUAL)
+def test_what_is_unusual_is_left_to_the_library_whole(request_: bytes) -> None:
+    with served() as server, connected(server) as client:
+        client.sendall(request_)
+        assert one_answer(client) == (200, "7 characters")
+
+
+def test_a_large_body_is_left_to_the_library() -> None:
+    with served() as server, connected(server) as client:
+        client.sendall(direct_post(b"x" * 70_000))
+        assert one_answer(client) == (200, "70000 characters")
+
+
+def test_a_body_that_comes_later_is_waited_for_by_the_library() -> None:
+    with served() as server, connected(server) as client:
+        request = direct_post(b"abcdefg")
+        client.sendall(request[:-3])
+        client.sendall(request[-3:])
+        status, text = one_answer(client)
+        assert (status, text) in {(200, "7 characters"), (200, "directly: abcdefg")}
+
+
+def test_requests_on_one_connection_are_answered_in_order_whoever_handles_them() -> None:
+    with served() as server:
+        requests = [direct_post(b"a"), direct_post(b"library"), direct_post(b"b"), direct_post(b"library"), LAST]
+        answers = [text for _, text in exchange(server, b"".join(requests))]
+    assert [answer.removeprefix("directly: ") for answer in answers[::2]] == [
+        "1 characters",
+        "1 characters",
+        "7 characters",
+    ]
+    assert answers[1::2] == ["7 characters"] * 2
+
+
+def test_what_comes_behind_one_that_waits_is_answered_after_it() -> None:
+    with served() as server, connected(server) as client:
+        ask_to_wait(server, client)
+        client.sendall(direct_post(b"a"))
+        client.sendall(LAST)
+        server.reply(b"at last")
+        received = b""
+        while piece := client.recv(1 << 16):
+            received += piece
+    places = [received.index(text) for text in (b"at last", b"1 characters", b"7 characters")]
+    assert places == sorted(places)
+
+
+def test_a_client_that_goes_away_is_forgotten_and_a_late_reply_goes_nowhere() -> None:
+    with served() as server:
+        with connected(server) as client:
+            ask_to_wait(server, client)
+        assert server.ended.wait(60)
+        server.reply(b"too late")
+        assert exchange(server, LAST) == [LAST_ANSWER]
+
+
+def test_a_connection_is_not_idle_while_its_request_waits_and_is_closed_when_it_is() -> None:
+    with served(idle_s=0.2) as server, connected(server) as client, connected(server) as idle:
+        ask_to_wait(server, client)
+        assert idle.recv(1) == b""
+        server.reply(b"still here")
+        assert one_answer(client) == (200, "still here")
+        assert client.recv(1) == b""
+
+
+def test_a_header_that_does_not_come_to_its_end_after_a_direct_answer_is_refused() -> None:
+    with served(header_s=0.2) as server, connected(server) as client:
+        ask_to_wait(server, client)
+        server.reply(b"in time")
+        assert one_answer(client) == (200, "in time")
+        client.sendall(b"POST /direct HTTP/1.1\r\n")
+        assert one_answer(client)[0] == 408
+
+
+def test_a_server_that_stops_waits_for_the_reply() -> None:
+    with served() as server, connected(server) as client:
+        ask_to_wait(server, client)
+        server.stop()
+        patiently(lambda: not server.accepts(), "the server has begun to stop")
+        server.reply(b"just in time")
+        assert one_answer(client) == (200, "just in time")
