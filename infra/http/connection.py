@@ -81,7 +81,7 @@ class Connection(DirectConnection):
         self.take_directly(door.direct)
         self._door = door
         self._busy = False
-        """A request is being handled, or the connection is about to be closed."""
+        """A request is there, or being handled, or the connection is about to be closed."""
         self._body: StreamReader | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._stuck_timer: asyncio.TimerHandle | None = None
@@ -106,26 +106,28 @@ class Connection(DirectConnection):
             # What comes behind a body that has no end is the parser's error. The handler would never hear of it.
             self._body.set_exception(web.RequestPayloadError("it is not framed as HTTP/1.1 wants it"))
             self._body.feed_eof()
-        if data and not self._busy and self._header_timer is None:
+        if self._messages:
+            # Its time is not over, though the process may stand still before it comes to handling it.
+            self._header_is_there()
+        elif data and not self._busy and self._header_timer is None:
             self._header_timer = self._loop.call_later(self._door.limits.header_s, self._refuse_slow_header)
 
     @contextmanager
     def handling(self, request: web.BaseRequest) -> Iterator[None]:
-        """The header of ``request`` is there, and the request is being handled."""
-        self._header_is_there()
+        """``request`` is being handled."""
         self._body = request.content
         try:
             yield
         finally:
             self._body = None
             # What may still come of a body is no header.
-            self._busy = ends_connection(request)
+            self._busy = ends_connection(request) or bool(self._messages)
 
     def direct_begins(self) -> None:
         self._header_is_there()
 
     def direct_ends(self) -> None:
-        self._busy = False
+        self._busy = bool(self._messages)
 
     def pause_writing(self) -> None:
         super().pause_writing()

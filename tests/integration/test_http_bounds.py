@@ -14,8 +14,11 @@ from tests.http_server import (
     LARGE_AT_ONCE_BYTES,
     LARGE_BYTES,
     POST,
+    STILL_S,
     Answer,
     Served,
+    connected,
+    direct_post,
     exchange,
     one_answer,
     patiently,
@@ -72,6 +75,20 @@ def test_a_header_that_does_not_come_to_its_end_is_refused() -> None:
     with served(header_s=0.2) as server:
         ((status, problem),) = exchange(server, b"GET /text HTTP/1.1\r\nHost:")
     assert (status, problem["code"], problem["appended"], problem["retry"]) == (408, "slow-header", "no", "safe")
+
+
+def test_a_request_whose_server_stood_still_before_it_was_handled_is_not_slow() -> None:
+    with (
+        served(header_s=STILL_S / 2) as server,
+        connected(server) as first,
+        connected(server) as client,
+        connected(server) as second,
+    ):
+        first.sendall(direct_post(b"stand still"))
+        # These two are read in one go after that, in this order, and only then handled.
+        client.sendall(GET)
+        second.sendall(direct_post(b"stand still"))
+        assert one_answer(client) == (200, "0 characters")
 
 
 def test_a_second_header_that_does_not_come_to_its_end_is_refused_after_the_first_was_answered() -> None:
