@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from itertools import islice
 from typing import Any, Final, NoReturn
 
@@ -21,6 +21,7 @@ SMALL_JSON: Final = 1 << 16
 """Characters of JSON that may be as complex as they like: what comes of them is small."""
 
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{:,]', re.DOTALL)
+_NEXT_LINE: Final = ",\n"
 _HELD: Final = web.RequestKey("bytes held of a body", int)
 
 
@@ -93,6 +94,21 @@ def parse_json(text: str) -> Any:
         return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise HttpProblem(400, "not-json", f"this is not JSON: {str(error)[:200]}") from error
+
+
+def parse_json_lines(lines: Sequence[str]) -> list[Any] | None:
+    """The JSON values that the lines are, read at once; None unless each is one of SMALL_JSON characters at most.
+
+    A line may be part of an array or of an object, so what comes of these is not to be trusted. A text, though, can't
+    go on behind the end of its line.
+    """
+    if max(map(len, lines)) > SMALL_JSON:
+        return None
+    try:
+        values: list[Any] = _DECODER.decode(f"[{_NEXT_LINE.join(lines)}]")
+    except (ValueError, RecursionError, HttpProblem):
+        return None
+    return values if len(values) == len(lines) else None
 
 
 async def _read(request: web.Request, most: int) -> bytes:
