@@ -1,6 +1,7 @@
 """Many messages in one body: read at once, they are what they are line by line, or nothing at all."""
 
 import json
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -48,10 +49,7 @@ FRAGMENTS = (
 )
 
 
-@given(
-    st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(blacklist_characters="\n")).map(json.dumps), min_size=1)
-)
-def test_lines_read_at_once_are_what_they_are_one_by_one(lines: list[str]) -> None:
+def agree(lines: list[str]) -> None:
     at_once = _messages_at_once(lines)
     try:
         one_by_one = _messages_one_by_one(lines, 1)
@@ -59,6 +57,19 @@ def test_lines_read_at_once_are_what_they_are_one_by_one(lines: list[str]) -> No
         assert at_once is None
     else:
         assert at_once in (None, one_by_one)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_lines_that_are_none_by_themselves_are_none_together(count: int) -> None:
+    for lines in product(FRAGMENTS, repeat=count):
+        agree(list(lines))
+
+
+@given(
+    st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(exclude_characters="\n")).map(json.dumps), min_size=1)
+)
+def test_lines_read_at_once_are_what_they_are_one_by_one(lines: list[str]) -> None:
+    agree(lines)
 
 
 @pytest.mark.parametrize("line", ['"a"', '{"message": "a"}', '"é"', '"' + "a" * (SMALL_JSON - 2) + '"'])
