@@ -22,13 +22,21 @@ class LocalBroker(OwnBroker):
     Data, cookie and log are in `directory`. Each listening socket is on loopback: AMQP, management, Erlang's
     distribution, and a private epmd (Erlang's port mapper). Ports are chosen once, so the URLs stay valid over
     `restart` and `kill`. Broker and epmd end with `stop`, and also when this process dies. All methods block.
+
+    Several make a cluster: the others are `beside` the first, whose epmd and cookie are theirs too. Such a one joins
+    when it starts for the first time; the first must run then, and be stopped last.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Nothing runs yet. Raises BrokerError when there is no rabbitmq-server and none can be installed."""
+    def __init__(self, directory: Path, *, name: str = "replog", beside: "LocalBroker | None" = None) -> None:
+        """Nothing runs yet. Raises BrokerError when there is no rabbitmq-server and none can be installed.
+
+        `name` is that of the Erlang node: one of its own for each in a cluster.
+        """
         self._program = find_or_install()
         self._directory = directory.absolute()
         self._log = self._directory / "broker.log"
+        self._node = f"{name}@localhost"
+        self._first = beside or self
         self._amqp_port, self._management_port, self._distribution_port, self._epmd_port = free_ports(4)
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -94,7 +102,7 @@ class LocalBroker(OwnBroker):
 
     def _start_epmd(self, log: IO[bytes]) -> None:
         # Started by us, its process is ours to end: the one that Erlang would start is a daemon, and stays.
-        if self._epmd:
+        if self._epmd or self._first is not self:
             return
         program = find_program("epmd")
         if program is None:
@@ -110,7 +118,7 @@ class LocalBroker(OwnBroker):
 
     def _write_files(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        cookie = self._directory / ".erlang.cookie"
+        cookie = self._first._directory / ".erlang.cookie"
         if not cookie.exists():
             cookie.touch(mode=0o600)
             cookie.write_text(secrets.token_hex(16))
@@ -119,18 +127,25 @@ class LocalBroker(OwnBroker):
         (self._directory / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self._amqp_port}\n"
             "management.tcp.ip = 127.0.0.1\n"
-            f"management.tcp.port = {self._management_port}\n" + SETTINGS.read_text()
+            f"management.tcp.port = {self._management_port}\n" + SETTINGS.read_text() + self._cluster_formation()
         )
+
+    def _cluster_formation(self) -> str:
+        """For one that joins: it wants to be in the list itself. The first, without any list, waits for nobody."""
+        if self._first is self:
+            return ""
+        nodes = enumerate((self._first._node, self._node), start=1)
+        return "".join(f"cluster_formation.classic_config.nodes.{number} = {node}\n" for number, node in nodes)
 
     def _environment(self) -> dict[str, str]:
         """All of the broker's environment: nothing is inherited but the PATH, nothing read from /etc/rabbitmq."""
         directory = self._directory
         return {
             "PATH": os.pathsep.join(os.get_exec_path()),
-            "HOME": str(directory),  # where Erlang looks for the cookie
+            "HOME": str(self._first._directory),  # where Erlang looks for the cookie
             "LANG": "C.UTF-8",
             "RUNNING_UNDER_SYSTEMD": "true",  # the start script becomes the broker, so that our signals reach it
-            "RABBITMQ_NODENAME": "replog@localhost",
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_CONF_ENV_FILE": str(directory / "rabbitmq-env.conf"),
             "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
             "RABBITMQ_CONFIG_FILES": str(directory / "conf.d"),
@@ -141,7 +156,7 @@ class LocalBroker(OwnBroker):
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "ERL_CRASH_DUMP": str(directory / "erl_crash.dump"),
-            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_PORT": str(self._first._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from infra.broker.broker import wait_until
+from infra.broker.get_json import get_json
 from infra.broker.local import LocalBroker
 
 
@@ -28,6 +29,18 @@ def test_it_comes_back_at_the_same_addresses_after_a_restart_and_after_a_kill(tm
         assert not broker.is_ready()
         broker.start()
         assert broker.is_ready()
+
+
+def test_one_beside_another_joins_its_cluster_on_loopback_only(tmp_path: Path) -> None:
+    home = tmp_path / "a"
+    with LocalBroker(home, name="a") as first, LocalBroker(tmp_path / "b", name="b", beside=first) as second:
+        nodes = get_json(f"{second.management_url}/api/nodes", second.management_auth)
+        assert {node["name"]: node["running"] for node in nodes} == {"a@localhost": True, "b@localhost": True}
+        addresses = listening_addresses(processes_of(home))
+
+    assert len(addresses) >= 7, "AMQP, management and distribution of two, and their epmd"
+    assert all(address.is_loopback for address in addresses), addresses
+    assert_no_processes(home)
 
 
 def test_no_process_is_left_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
