@@ -8,7 +8,7 @@ INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -
 RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
 
-.PHONY: help demo test simulate faults mutants lint format requirements clean
+.PHONY: help demo test simulate faults mutants bench lint format requirements clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -29,6 +29,9 @@ faults: .venv/dev.stamp ## break everything around real processes and a real bro
 mutants: .venv/dev.stamp ## plant bugs in the protocol, and show how many seeds it takes to catch each
 	@exec $(BIN)/python -m tests.simulation.mutants
 
+bench: .venv/dev.stamp ## measure against limits and peers, 25 minutes; QUICK=1 in five, OUT=dir, ONLY="name ..."
+	@exec $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only $(ONLY))
+
 lint: .venv/dev.stamp ## check style, types and layers
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
@@ -44,8 +47,8 @@ requirements: .venv/dev.stamp ## resolve the requirement files anew, at the newe
 	@$(RESOLVE) --output-file requirements.txt
 	@$(RESOLVE) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 
-clean: ## remove the demo's data and all caches
-	@rm -rf demo-data .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove the demo's data, the benchmark's report and all caches
+	@rm -rf demo-data bench-report .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 .venv/run.stamp: requirements.txt | .venv/bin/pip
