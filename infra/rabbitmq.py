@@ -9,18 +9,25 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError
+from aiormq.abc import DeliveredMessage
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
-from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+from aiormq.exceptions import ChannelAccessRefused, ChannelInvalidStateError, ChannelLockedResource
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
 from pamqp.common import FieldTable
+from pamqp.frame import marshal
+from pamqp.header import ContentHeader
 from yarl import URL
 
 from infra.process import first_leaf
-from replicated_log.delivery import Envelope
+from replicated_log.delivery import MAX_DELIVERY_BYTES, Envelope
 
 PREFETCH: Final = 16
 """Unsettled deliveries at a secondary: times 4 MiB, they bound its memory."""
@@ -37,6 +44,7 @@ WATCH_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 2.0
 SHORT_S: Final = 5.0
 """A session that is lost sooner may have met a delivery that AMQP itself can't read, and that would come again."""
+NOT_PERSISTENT: Final = 1
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0)
 """Pauses before the next attempt; the last one repeats."""
 
@@ -50,17 +58,20 @@ class BrokerLostError(Exception):
 class Received:
     """A delivery as it came in; to be settled once it is finished with."""
 
-    __slots__ = ("_message", "envelope")
+    __slots__ = ("_delivered", "envelope")
 
-    def __init__(self, message: AbstractIncomingMessage) -> None:
-        self._message = message
-        self.envelope = _envelope(message)
+    def __init__(self, delivered: DeliveredMessage) -> None:
+        self._delivered = delivered
+        self.envelope = _envelope(delivered)
 
     async def settle_up_to(self) -> None:
         """Settle this delivery and every earlier one of its session. On a session that is over, nothing happens."""
+        tag = self._delivered.delivery_tag
+        assert tag is not None
         try:
             with _broker_trouble():
-                await self._message.ack(multiple=True)
+                # No need to wait until it is sent: PREFETCH bounds how many there can be.
+                await self._delivered.channel.basic_ack(tag, multiple=True, wait=False)
         except BrokerLostError as error:
             logger.debug("not settled, the session is over: %s", error)
 
@@ -68,23 +79,26 @@ class Received:
 class Session:
     """A node's two connections, both up until :meth:`lost` raises. ``afresh``: empty the node's queue first."""
 
-    def __init__(self, publishing: AbstractConnection, consuming: AbstractConnection, *, afresh: bool) -> None:
+    def __init__(
+        self, publishing: AbstractConnection, consuming: AbstractConnection, outward: "_Stream", *, afresh: bool
+    ) -> None:
         self._publishing = publishing
         self._consuming = consuming
+        self._outward = outward
         self._afresh = afresh
         self._over = asyncio.get_running_loop().create_future()
         self._carries = asyncio.Event()
         self._publishes = 0
         self._progress_at = 0.0
-        self._exchanges: dict[str, AbstractExchange] = {}
         for connection in (publishing, consuming):
             connection.close_callbacks.add(self._on_close)
 
     async def open(self) -> None:
         """Raises BrokerLostError, as all methods do."""
         with _broker_trouble():
-            self._confirming = await self._channel(self._publishing, confirms=True)
+            await self._open_confirming()
             self._direct = await self._channel(self._publishing, confirms=False)
+            self._to_queues = _Outbound(await _underlay(self._direct), self._outward)
             await self._open_inbound()
 
     async def carries(self) -> None:
@@ -106,15 +120,14 @@ class Session:
         """The durable fanout exchange; with ``replace``, one of another kind under this name gives way to it."""
         with _broker_trouble():
             try:
-                exchange = await self._declare_fanout(name)
+                await self._declare_fanout(name)
             except ChannelPreconditionFailed:
                 if not replace:
                     raise
                 logger.warning("exchange %s is of another kind: replacing it", name)
-                self._confirming = await self._channel(self._publishing, confirms=True)
+                await self._open_confirming()
                 await self._confirming.exchange_delete(name)
-                exchange = await self._declare_fanout(name)
-        self._exchanges[name] = exchange
+                await self._declare_fanout(name)
 
     async def declare_node_queue(self, name: str, exchange: str) -> None:
         """A secondary's queue: durable and bounded; one with other arguments under this name is replaced."""
@@ -149,23 +162,24 @@ class Session:
     async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
         """Hand every delivery of ``queue`` to ``receive``, in order. ``settled``: they need not be settled."""
 
-        async def on_delivery(message: AbstractIncomingMessage) -> None:
+        async def on_delivery(delivered: DeliveredMessage) -> None:
             self._carries.set()
             try:
-                receive(Received(message))
+                receive(Received(delivered))
             except Exception as error:  # noqa: BLE001 - aiormq would only log it, and deliver on
                 self._fail(error)
 
         with _broker_trouble():
-            consumed = await self._inbound.get_queue(queue, ensure=False)
-            await consumed.consume(on_delivery, no_ack=settled, exclusive=True)
+            # aio-pika would add a task and an object to each delivery.
+            inbound = await _underlay(self._inbound)
+            await inbound.basic_consume(queue, on_delivery, no_ack=settled, exclusive=True)
 
     async def publish(self, exchange: str, envelope: Envelope) -> bool:
         """Publish, and wait for the broker's confirm; False when the broker refuses. Calls keep their order."""
         with _broker_trouble():
             try:
                 with self._watched():
-                    await self._exchanges[exchange].publish(_amqp_message(envelope), routing_key="", mandatory=False)
+                    await self._to_exchanges.publish(exchange, envelope)
             except DeliveryError as error:
                 logger.debug("the broker refused %s %s: %r", envelope.kind, envelope.message_id, error)
                 return False
@@ -175,7 +189,7 @@ class Session:
     async def send(self, queue: str, envelope: Envelope) -> None:
         """Send to one queue, unconfirmed; if there is no such queue any more, the delivery vanishes."""
         with _broker_trouble(), self._watched():
-            await self._direct.default_exchange.publish(_amqp_message(envelope), routing_key=queue, mandatory=False)
+            await self._to_queues.send(queue, envelope)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -190,6 +204,10 @@ class Session:
             self._publishes -= 1
             self._progress_at = loop.time()
 
+    async def _open_confirming(self) -> None:
+        self._confirming = await self._channel(self._publishing, confirms=True)
+        self._to_exchanges = _Outbound(await _underlay(self._confirming), self._outward)
+
     async def _open_inbound(self) -> None:
         self._inbound = await self._channel(self._consuming, confirms=False)
         await self._inbound.set_qos(prefetch_count=PREFETCH)
@@ -197,12 +215,12 @@ class Session:
     async def _channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
         channel = connection.channel(publisher_confirms=confirms)
         await channel.initialize()
-        underlay = await channel.get_underlay_channel()
+        underlay = await _underlay(channel)
         underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
         return channel
 
-    async def _declare_fanout(self, name: str) -> AbstractExchange:
-        return await self._confirming.declare_exchange(name, aio_pika.ExchangeType.FANOUT, durable=True)
+    async def _declare_fanout(self, name: str) -> None:
+        await self._confirming.declare_exchange(name, aio_pika.ExchangeType.FANOUT, durable=True)
 
     def watch_channels(self) -> None:
         """From now on, the end of a channel is the end of the session. (Declaring may cost a channel and go on.)"""
@@ -270,14 +288,14 @@ async def keep_session(
 @asynccontextmanager
 async def _session(url: str, node: str, *, afresh: bool) -> AsyncIterator[Session]:
     async with (
-        _connection(url, f"{node} publishes") as publishing,
-        _connection(url, f"{node} consumes") as consuming,
+        _connection(url, f"{node} publishes") as (publishing, outward),
+        _connection(url, f"{node} consumes") as (consuming, _),
     ):
-        yield Session(publishing, consuming, afresh=afresh)
+        yield Session(publishing, consuming, outward, afresh=afresh)
 
 
 @asynccontextmanager
-async def _connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
+async def _connection(url: str, name: str) -> AsyncIterator[tuple[AbstractConnection, "_Stream"]]:
     """A connection, closed politely when left, and by force when that takes too long.
 
     A close that is cancelled goes on waiting: the connection may have more to send than a broker that is blocked or
@@ -293,7 +311,7 @@ async def _connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
             except BaseException:
                 stream.abort()
                 raise
-        yield connection
+        yield connection, stream
     finally:
         # Also one that was never up: else aio-pika does it by a task of its own, whenever the object is collected.
         force = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, stream.abort)
@@ -311,14 +329,68 @@ class _Stream(TransportFactory):
 
     _writer: asyncio.StreamWriter | None = None
 
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
         reader, self._writer = await factory.create(url, **kwargs)
         return reader, self._writer
 
+    async def write(self, make_frames: Callable[[], bytes]) -> None:
+        """Write whole frames, made when there is room for more; the calls keep their order."""
+        assert self._writer is not None
+        async with self._turn:
+            await self._writer.drain()
+            self._writer.write(make_frames())
+
     def abort(self) -> None:
         if self._writer is not None:
             self._writer.transport.abort()
+
+
+class _Outbound:
+    """A channel that deliveries are published on: written to the connection's stream at once.
+
+    aiormq would hand each to a task that writes, and wait for that, which takes about as long as all the rest. Its
+    channel still is what hears the broker's confirms, and ends the wait for them.
+    """
+
+    def __init__(self, channel: aiormq.Channel, stream: _Stream) -> None:
+        self._channel = channel
+        self._stream = stream
+        limit = channel.max_content_size
+        self._body_frame_bytes = limit if limit > 0 else MAX_DELIVERY_BYTES  # A broker's frame_max of 0 is no limit.
+
+    async def publish(self, exchange: str, envelope: Envelope) -> None:
+        """Publish and wait for the broker's confirm. Raises DeliveryError when it refuses."""
+        await self._stream.write(lambda: self._frames(exchange, "", envelope))
+        # Nothing else ran since it was written, so deliveries get the numbers that the broker gives them.
+        self._channel.delivery_tag += 1
+        confirmed = self._channel.create_future()
+        self._channel.confirmations[self._channel.delivery_tag] = confirmed
+        await confirmed
+
+    async def send(self, queue: str, envelope: Envelope) -> None:
+        await self._stream.write(lambda: self._frames("", queue, envelope))
+
+    def _frames(self, exchange: str, routing_key: str, envelope: Envelope) -> bytes:
+        if self._channel.is_closed:
+            raise ChannelInvalidStateError("the channel is closed")
+        number, body, size = self._channel.number, envelope.body, self._body_frame_bytes
+        header = ContentHeader(body_size=len(body), properties=_properties(envelope))
+        return b"".join(
+            [
+                _publish_frame(number, exchange, routing_key),
+                marshal(header, number),
+                *(marshal(ContentBody(body[start : start + size]), number) for start in range(0, len(body), size)),
+            ]
+        )
+
+
+@lru_cache(maxsize=16)
+def _publish_frame(number: int, exchange: str, routing_key: str) -> bytes:
+    return marshal(Basic.Publish(exchange=exchange, routing_key=routing_key), number)
 
 
 @asynccontextmanager
@@ -351,27 +423,34 @@ def _broker_trouble() -> Iterator[None]:
         raise BrokerLostError("the channel closed") from error
 
 
-def _envelope(message: AbstractIncomingMessage) -> Envelope:
+async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
+    """The channel of aiormq that aio-pika's wraps."""
+    underlay = await channel.get_underlay_channel()
+    assert isinstance(underlay, aiormq.Channel)
+    return underlay
+
+
+def _envelope(delivered: DeliveredMessage) -> Envelope:
+    properties = delivered.header.properties
     return Envelope(
-        kind=message.type or "",
-        body=message.body,
-        headers=message.headers,
-        message_id=message.message_id,
-        correlation_id=message.correlation_id,
-        reply_to=message.reply_to,
+        kind=properties.message_type or "",
+        body=delivered.body,
+        headers=properties.headers or {},
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
     )
 
 
-def _amqp_message(envelope: Envelope) -> aio_pika.Message:
-    return aio_pika.Message(
-        envelope.body,
+def _properties(envelope: Envelope) -> Basic.Properties:
+    return Basic.Properties(
         headers=dict(envelope.headers),
-        type=envelope.kind,
+        message_type=envelope.kind,
         message_id=envelope.message_id,
         correlation_id=envelope.correlation_id,
         reply_to=envelope.reply_to,
-        expiration=envelope.expiration_s,
-        delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT,
+        expiration=None if envelope.expiration_s is None else f"{envelope.expiration_s * 1000:.0f}",
+        delivery_mode=NOT_PERSISTENT,
     )
 
 
