@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from infra.mark import Mark
 from infra.process import first_leaf
-from replicated_log.batch import Batch, Record
+from replicated_log.batch import Batch, Records
 from replicated_log.keyed import Keyed
 from replicated_log.log import Log
 from replicated_log.log_reader import CorruptLogError, LogReader
@@ -103,7 +103,7 @@ class LogThread:
         """As :meth:`LogReader.read`, for a client."""
         return await self._clients.call(lambda: self._client_reader.read(from_offset, max_bytes))
 
-    async def records(self, start: int, stop: int, shape: Callable[[list[Record]], T]) -> tuple[int, T]:
+    async def records(self, start: int, stop: int, shape: Callable[[list[Records]], T]) -> tuple[int, T]:
         """Some records from ``start`` on, below ``stop``, as ``shape`` makes them; and where the next ones begin.
 
         At least one, if there is one; ``shape`` is called on the reading thread. Raises CorruptLogError.
@@ -111,9 +111,9 @@ class LogThread:
         stop = min(stop, start + SLICE_RECORDS)
 
         def read() -> tuple[int, T]:
-            batches = self._client_reader.read(start, SLICE_BYTES)
-            records = [record for batch in batches for record in batch.records(start, stop)]
-            return start + len(records), shape(records)
+            batches = self._client_reader.read(start, SLICE_BYTES, stop)
+            records = [batch.records(start, stop) for batch in batches]
+            return start + sum(len(one.messages) for one in records), shape(records)
 
         return await self._clients.call(read)
 

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import accumulate, pairwise
 from typing import Final
 from zlib import crc32
 
@@ -42,7 +43,8 @@ _HAS_HEADERS: Final = 1
 _FIELDS: Final = struct.Struct(">2sBB16sQQQII")
 CHAIN_BYTES: Final = 16
 _CHECKSUM: Final = struct.Struct(">I")
-HEADER_BYTES: Final = _FIELDS.size + CHAIN_BYTES + _CHECKSUM.size
+_HEADER: Final = struct.Struct(f"{_FIELDS.format}{CHAIN_BYTES}sI")
+HEADER_BYTES: Final = _HEADER.size
 LENGTH_BYTES: Final = 4
 """What a record costs in a batch, beyond its message."""
 MAX_APPEND_BYTES: Final = MAX_BATCH_BYTES - HEADER_BYTES
@@ -66,13 +68,16 @@ START: Final = Position(0, bytes(CHAIN_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A message in a log. ``time_ms`` is in milliseconds since 1970 (UTC), by the master's clock."""
+class Records:
+    """Consecutive records of one batch, by their messages; the first is at ``first_offset``, wherever there is one.
 
-    offset: int
+    They have their epoch and time in common. ``time_ms`` is in milliseconds since 1970 (UTC), by the master's clock.
+    """
+
+    first_offset: int
     epoch: int
     time_ms: int
-    message: str
+    messages: list[str]
 
     @property
     def time(self) -> str:
@@ -100,12 +105,16 @@ class Batch:
 
     @property
     def end(self) -> Position:
-        return Position(self.first_offset + self.count, self.chain)
+        return Position(self.end_offset, self.chain)
+
+    @property
+    def end_offset(self) -> int:
+        return self.first_offset + self.count
 
     @property
     def name(self) -> str:
         """Names the batch in traces: ``7`` for one record, ``7-9`` for three."""
-        last = self.first_offset + self.count - 1
+        last = self.end_offset - 1
         return f"{self.first_offset}-{last}" if self.count > 1 else f"{last}"
 
     def follows(self, previous: Position) -> bool:
@@ -114,21 +123,19 @@ class Batch:
             previous.chain, self.data[: _FIELDS.size], memoryview(self.data)[HEADER_BYTES:]
         )
 
-    def records(self, start: int = 0, stop: int | None = None) -> list[Record]:
-        """The records from offset ``start`` on, below ``stop``; all by default."""
+    def records(self, start: int, stop: int) -> Records:
+        """The records from offset ``start`` on, below ``stop``."""
         begin = max(start - self.first_offset, 0)
-        end = self.count if stop is None else min(stop - self.first_offset, self.count)
+        messages = self.messages(begin, max(begin, stop - self.first_offset))
+        return Records(self.first_offset + begin, self.epoch, self.time_ms, messages)
+
+    def messages(self, begin: int = 0, end: int | None = None) -> list[str]:
+        """Those from place ``begin`` in the batch on, below ``end``; all by default."""
         lengths = struct.unpack_from(f">{self.count}I", self.data, HEADER_BYTES)
         at = HEADER_BYTES + LENGTH_BYTES * self.count + sum(lengths[:begin])
-        records = []
-        for offset, length in enumerate(lengths[begin : max(begin, end)], self.first_offset + begin):
-            message = str(self.data[at : at + length], "utf-8")
-            records.append(Record(offset, self.epoch, self.time_ms, message))
-            at += length
-        return records
-
-    def messages(self) -> list[str]:
-        return [record.message for record in self.records()]
+        bounds = accumulate(lengths[begin:end], initial=at)
+        data = self.data
+        return [data[first:after].decode() for first, after in pairwise(bounds)]
 
 
 def append_size(messages: Sequence[bytes], key: str | None = None) -> int:
@@ -183,17 +190,16 @@ def decode_batches(data: bytes) -> list[Batch]:
 def _decode_one(data: bytes, start: int) -> Batch:
     if len(data) - start < HEADER_BYTES:
         raise MalformedBatchError(f"{len(data) - start} bytes are too few for a batch")
-    magic, version, flags, log_id, epoch, first_offset, time_ms, count, payload_size = _FIELDS.unpack_from(data, start)
-    if (magic, version) != (_MAGIC, _VERSION) or flags & ~_HAS_HEADERS:
+    header = _HEADER.unpack_from(data, start)
+    magic, version, flags, log_id, epoch, first_offset, time_ms, count, payload_size, chain, checksum = header
+    if magic != _MAGIC or version != _VERSION or flags & ~_HAS_HEADERS:
         raise MalformedBatchError(f"not a batch of version {_VERSION}: it starts with {data[start : start + 4].hex()}")
     size = HEADER_BYTES + payload_size
     if size > MAX_BATCH_BYTES or size > len(data) - start:
         raise MalformedBatchError(f"a batch of {size} bytes, where {len(data) - start} are left")
     whole = data if size == len(data) else data[start : start + size]
-    fields_and_chain = whole[: HEADER_BYTES - _CHECKSUM.size]
-    (checksum,) = _CHECKSUM.unpack_from(whole, len(fields_and_chain))
     payload = memoryview(whole)[HEADER_BYTES:]
-    if checksum != crc32(payload, crc32(fields_and_chain)):
+    if checksum != crc32(payload, crc32(whole[: HEADER_BYTES - _CHECKSUM.size])):
         raise MalformedBatchError(f"the checksum of the batch at offset {first_offset} does not match its bytes")
     if not 0 < count <= MAX_BATCH_RECORDS or payload_size < LENGTH_BYTES * count:
         raise MalformedBatchError(f"a batch of {payload_size} bytes can't hold {count} records")
@@ -204,7 +210,7 @@ def _decode_one(data: bytes, start: int) -> Batch:
         keyed = decode_headers(bytes(payload[messages_end:]), first_offset, count, epoch) if flags else ()
     except ValueError as error:
         raise MalformedBatchError(f"the batch at offset {first_offset}: {error}") from error
-    return Batch(log_id.hex(), epoch, first_offset, time_ms, count, fields_and_chain[_FIELDS.size :], whole, keyed)
+    return Batch(log_id.hex(), epoch, first_offset, time_ms, count, chain, whole, keyed)
 
 
 def _chain(previous: bytes, fields: bytes, payload: bytes | memoryview) -> bytes:

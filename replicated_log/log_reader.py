@@ -80,10 +80,11 @@ class LogReader:
             raise CorruptLogError(0, "the log's id is damaged")
         return Identity(node, disk_id, log_id, epoch)
 
-    def read(self, from_offset: int, max_bytes: int) -> list[Batch]:
+    def read(self, from_offset: int, max_bytes: int, stop: int | None = None) -> list[Batch]:
         """The stored batches from the one that holds ``from_offset`` on: as many as ``max_bytes`` take, at least one.
 
-        Empty only at the end of the log. Raises CorruptLogError rather than return a damaged batch.
+        None after the one that reaches ``stop``. Empty only at the end of the log. Raises CorruptLogError rather than
+        return a damaged batch.
         """
         batches: list[Batch] = []
         size = 0
@@ -92,13 +93,15 @@ class LogReader:
             for batch in rows:
                 if batch.first_offset > expected:
                     raise CorruptLogError(expected, "records are missing")
-                expected = batch.end.offset
+                expected = batch.end_offset
                 if expected <= from_offset:
                     continue
                 size += len(batch.data)
                 if batches and size > max_bytes:
                     break
                 batches.append(batch)
+                if stop is not None and expected >= stop:
+                    break
         return batches
 
     def chain_at(self, offset: int) -> bytes | None:
@@ -129,7 +132,7 @@ class LogReader:
         batch: Batch | None = None
         for first_offset, key in sorted(places):
             try:
-                if batch is None or batch.end.offset <= first_offset:
+                if batch is None or batch.end_offset <= first_offset:
                     batch = next(iter(self.read(first_offset, 1)), None)
                 found[key] = _keyed_at(batch, first_offset, key)
             except CorruptLogError as error:
@@ -163,7 +166,7 @@ class LogReader:
         """The end of the log, of which what follows ``position`` is verified, each batch's keys by ``index_fault``."""
         identity = self.identity()
         for batch in self._rows(position.offset):
-            if batch.end.offset <= position.offset:
+            if batch.end_offset <= position.offset:
                 continue
             if batch.first_offset != position.offset:
                 raise CorruptLogError(position.offset, "records are missing")
@@ -241,7 +244,7 @@ class LogReader:
                 if first_offset < expected and not is_first:
                     raise CorruptLogError(expected, "records of before come again")
                 yield batch
-                expected, is_first = batch.end.offset, False
+                expected, is_first = batch.end_offset, False
         except SQLITE_ERRORS as error:
             if not is_damage(error):
                 raise

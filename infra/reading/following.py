@@ -19,7 +19,7 @@ from infra.mark import Mark
 from infra.reading.query import ReadQuery, asked_start
 from infra.reading.readable import READABLE, Readable
 from infra.reading.record_json import as_json
-from replicated_log.batch import Record
+from replicated_log.batch import Records
 
 EVENTS: Final = "text/event-stream"
 KEEP_ALIVE_S: Final = 15.0
@@ -88,9 +88,9 @@ async def _moves(shown: Mark, at: int) -> bool:
     return True
 
 
-def _events(records: list[Record]) -> bytes:
+def _events(records: list[Records]) -> bytes:
     lines = as_json(records)
-    first = records[0].offset
+    first = records[0].first_offset
     return "".join([f"id: {offset}\ndata: {line}\n\n" for offset, line in enumerate(lines, first)]).encode()
 
 

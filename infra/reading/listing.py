@@ -8,7 +8,7 @@ from infra.http.answers import begun, given
 from infra.reading.query import MAX_OFFSET, ReadQuery, asked_start, whole_number
 from infra.reading.readable import READABLE
 from infra.reading.record_json import as_json
-from replicated_log.batch import Record
+from replicated_log.batch import Records
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -49,9 +49,9 @@ async def give_lines(request: web.Request, query: ReadQuery) -> web.StreamRespon
     return response
 
 
-def _array(records: list[Record]) -> str:
+def _array(records: list[Records]) -> str:
     return f"[{', '.join(as_json(records))}]"
 
 
-def _lines(records: list[Record]) -> bytes:
-    return "".join([f"{line}\n" for line in as_json(records)]).encode()
+def _lines(records: list[Records]) -> bytes:
+    return "\n".join([*as_json(records), ""]).encode()

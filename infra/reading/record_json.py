@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
-from replicated_log.batch import Record
+from replicated_log.batch import Records
 
 
-def as_json(records: Sequence[Record]) -> list[str]:
+def as_json(several: Sequence[Records]) -> list[str]:
     """Each record as a JSON object in one line of ASCII, as ``json.dumps`` would make it, and several times as fast."""
-    lines = []
+    lines: list[str] = []
     shared: tuple[int, int] | None = None
     middle = ""
-    for record in records:
-        if shared != (record.epoch, record.time_ms):
-            # All records of a batch have these two in common, and the time takes longer to write than all the rest.
-            shared = record.epoch, record.time_ms
-            middle = f', "epoch": {record.epoch}, "time": "{record.time}", "message": '
-        lines.append(f'{{"offset": {record.offset}{middle}{encode_basestring_ascii(record.message)}}}')
+    for records in several:
+        if shared != (records.epoch, records.time_ms):
+            # The time takes longer to write than a record, and batches that were appended at once have the same.
+            shared = records.epoch, records.time_ms
+            middle = f', "epoch": {records.epoch}, "time": "{records.time}", "message": '
+        lines += [
+            f'{{"offset": {offset}{middle}{encode_basestring_ascii(message)}}}'
+            for offset, message in enumerate(records.messages, records.first_offset)
+        ]
     return lines

@@ -1,7 +1,7 @@
 """What every node serves of its log: GET / (the seed's form), /messages, /batches and /status."""
 
-import json
 from collections.abc import Awaitable, Callable
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from aiohttp import web
@@ -16,7 +16,7 @@ from infra.reading.listing import JSON, NDJSON, give_lines, give_page
 from infra.reading.query import MAX_OFFSET, read_query, whole_number
 from infra.reading.readable import READABLE, Readable
 from infra.reading.record_json import as_json
-from replicated_log.batch import Record
+from replicated_log.batch import Records
 from replicated_log.delivery import MAX_DELIVERY_BYTES
 
 STATUS: Final[web.AppKey[Callable[[], dict[str, Any]]]] = web.AppKey("status")
@@ -49,8 +49,9 @@ async def list_all(request: web.Request) -> web.StreamResponse:
     response.charset = "utf-8"
     opening, separator, closing = ('{"messages": [', ", ", "]}") if in_json else ("", ",\n", "")
 
-    def shape(records: list[Record]) -> bytes:
-        return separator.join(json.dumps(record.message) if in_json else record.message for record in records).encode()
+    def shape(several: list[Records]) -> bytes:
+        messages = [message for records in several for message in records.messages]
+        return separator.join(map(encode_basestring_ascii, messages) if in_json else messages).encode()
 
     with readable.streams.place():
         await response.prepare(request)

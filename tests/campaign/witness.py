@@ -158,7 +158,7 @@ class Witness:
                 return
             records = self._records.setdefault(
                 batch.chain,
-                tuple((record.epoch, record.time_ms, told(record.message)) for record in batch.records()),
+                tuple((batch.epoch, batch.time_ms, told(message)) for message in batch.messages()),
             )
             disk.records += records
             disk.stored.append(Stored(disk.looked, batch.first_offset, records, batch.chain))

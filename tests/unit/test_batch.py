@@ -17,7 +17,7 @@ from replicated_log.batch import (
     Batch,
     MalformedBatchError,
     Position,
-    Record,
+    Records,
     decode_batches,
     encode_batch,
 )
@@ -41,9 +41,20 @@ def test_what_is_encoded_is_decoded_again(messages: list[str], previous: Positio
 
     assert decode_batches(batch.data) == [batch]
     assert batch.follows(previous)
-    assert list(batch.records()) == [
-        Record(previous.offset + at, epoch, time_ms, message) for at, message in enumerate(messages)
-    ]
+    assert batch.messages() == messages
+
+
+@given(MESSAGES, POSITIONS, st.integers(0, 12), st.integers(0, 12))
+def test_any_part_of_a_batch_can_be_read(messages: list[str], previous: Position, start: int, stop: int) -> None:
+    batch = make_batch(*messages, previous=previous, epoch=3, time_ms=7)
+    # What there is begins up to 3 records after where the reader does.
+    start, stop = previous.offset - 3 + start, previous.offset - 3 + stop
+
+    records = batch.records(start, stop)
+
+    expected = [(at, message) for at, message in enumerate(messages, previous.offset) if start <= at < stop]
+    assert list(enumerate(records.messages, records.first_offset)) == expected
+    assert (records.epoch, records.time_ms) == (3, 7)
 
 
 @given(st.lists(MESSAGES, max_size=4))
@@ -162,7 +173,7 @@ def test_a_batch_is_named_by_its_offsets() -> None:
 @given(st.integers(0, LAST_TIME_MS))
 @example(8_600_000_000_001)
 def test_times_are_shown_to_the_millisecond(time_ms: int) -> None:
-    shown = Record(0, 1, time_ms, "").time
+    shown = Records(0, 1, time_ms, []).time
     exact = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
     assert datetime.fromisoformat(shown) == exact
     assert shown == exact.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03}Z"

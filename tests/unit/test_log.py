@@ -230,6 +230,14 @@ def test_a_reader_sees_whole_commits_only_and_never_waits_for_them(log: Log, rea
     assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
 
 
+def test_no_more_is_read_than_up_to_where_the_reader_stops(log: Log, reader: LogReader) -> None:
+    log.append(BATCHES)
+    for start in range(log.end.offset):
+        for stop in range(start + 1, log.end.offset + 2):
+            expected = [batch for batch in BATCHES if batch.end.offset > start and batch.first_offset < stop]
+            assert reader.read(start, MAX_BATCH_BYTES, stop) == expected
+
+
 def test_the_log_can_be_read_when_nobody_writes(tmp_path: Path) -> None:
     new_log(tmp_path, *BATCHES).close()
     with closing(LogReader.open(tmp_path)) as reader:

@@ -44,7 +44,7 @@ def test_a_log_whose_process_was_killed_holds_everything_it_reported(tmp_path: P
             last_reported = int([*lines, *reported][-1])
 
         with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader.open(tmp_path)) as reader:
-            stored = [record.message for batch in reader.read(0, MAX_BATCH_BYTES) for record in batch.records()]
+            stored = [message for batch in reader.read(0, MAX_BATCH_BYTES) for message in batch.messages()]
             assert log.epoch == epoch
             assert log.end.offset == len(stored) >= last_reported
             assert len(stored) % RECORDS_PER_COMMIT == 0
