@@ -6,7 +6,7 @@ from the log's first one on, and the last REMEMBERED of them are in the table; s
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from replicated_log.batch import Batch
@@ -28,22 +28,16 @@ def last_number(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(number), 0) FROM keys").fetchone()[0])
 
 
-def remember(connection: sqlite3.Connection, last: int, batches: Iterable[Batch]) -> int:
-    """Put the keys of ``batches`` into the table, behind number ``last``; and forget as many as there are too many.
+def remember(connection: sqlite3.Connection, last: int, keyed: Sequence[Keyed]) -> None:
+    """Put the keys of some appends into the table, behind number ``last``; and forget as many as there are too many.
 
-    Returns the last number now. The caller has begun a transaction.
+    The caller has begun a transaction.
     """
-    keyed = [append for batch in batches for append in batch.keyed]
-    if not keyed:
-        return last
     # A key that was forgotten may have been used again, and the one who used it last is the one to be found.
-    connection.executemany(
-        "INSERT OR REPLACE INTO keys VALUES (?, ?, ?)",
-        [(number, append.key, append.first_offset) for number, append in enumerate(keyed, last + 1)],
-    )
-    last += len(keyed)
-    connection.execute("DELETE FROM keys WHERE number <= ?", (last - REMEMBERED,))
-    return last
+    rows = [(number, append.key, append.first_offset) for number, append in enumerate(keyed, last + 1)]
+    connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", rows)
+    if (forgotten := last + len(keyed) - REMEMBERED) > 0:
+        connection.execute("DELETE FROM keys WHERE number <= ?", (forgotten,))
 
 
 def find(connection: sqlite3.Connection, key: str) -> int | None:

@@ -24,7 +24,12 @@ _WITHOUT_KEYS: Final = 1
 _CHECKED_AT_OPEN: Final = 1000
 """Batches at the log's end whose contiguity, checksums and chains are verified each time it is opened."""
 _CHECKPOINT_BYTES: Final = 8 << 20
-"""SQLite's journal is worked off once this much was appended to it."""
+_CHECKPOINT_COMMITS: Final = 200
+"""SQLite's journal is worked off once this much, or so many commits, were appended to it.
+
+The next commit waits for that: for three syncs, and for the time that the bytes take. So small commits wait for few
+bytes, and large ones not too often for the syncs.
+"""
 _JOURNAL_INDEX_BYTES: Final = 256 << 10
 """The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond a checkpoint."""
 _PAGE_BYTES: Final = 4 << 10
@@ -32,6 +37,11 @@ _COMMIT_JOURNAL_BYTES: Final = 2 * _PAGE_BYTES
 """What a commit adds to the journal beyond its batches: the pages that they fill in part, and where these hang."""
 _KEY_JOURNAL_BYTES: Final = 3 * _PAGE_BYTES
 """What a key adds: the pages of the table and its index that it comes into, and those of the one forgotten for it."""
+
+_INSERT: Final = "INSERT INTO batches VALUES"
+_ROW: Final = "(?, ?, ?, ?)"
+_FEW_ROWS: Final = 16
+"""Each number of rows is a statement that the connection keeps prepared."""
 
 _SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
@@ -69,6 +79,7 @@ class Log:
         self._connection = connection
         self._held = held
         self._in_journal = 0
+        self._commits_in_journal = 0
         reader = LogReader(connection)
         self._last_key = reader.last_key()
         identity = reader.identity()
@@ -136,32 +147,57 @@ class Log:
         for batch in batches:
             assert (batch.log_id, batch.first_offset) == (log_id, end.offset)
             end, epoch = batch.end, max(epoch, batch.epoch)
-        with self._transaction():
-            if log_id is not None and log_id != self.log_id:
-                _set_meta(self._connection, "log_id", log_id)
-            self._connection.executemany(
-                "INSERT INTO batches VALUES (?, ?, ?, ?)",
-                [(batch.first_offset, batch.count, batch.chain, batch.data) for batch in batches],
-            )
-            last_key = key_index.remember(self._connection, self._last_key, batches)
-            if epoch != self.epoch:
-                _set_meta(self._connection, "epoch", epoch)
+        keyed = [append for batch in batches for append in batch.keyed]
+        rows = [(batch.first_offset, batch.count, batch.chain, batch.data) for batch in batches]
+        if 0 < len(rows) <= _FEW_ROWS and not keyed and (log_id, epoch) == (self.log_id, self.epoch):
+            self._insert_few(rows)
+        else:
+            with self._transaction():
+                if log_id is not None and log_id != self.log_id:
+                    _set_meta(self._connection, "log_id", log_id)
+                self._connection.executemany(f"{_INSERT} {_ROW}", rows)
+                if keyed:
+                    key_index.remember(self._connection, self._last_key, keyed)
+                if epoch != self.epoch:
+                    _set_meta(self._connection, "epoch", epoch)
+        self.log_id, self.end, self.epoch = log_id, end, epoch
+        self._last_key += len(keyed)
+        self._commits_in_journal += 1
         self._in_journal += _COMMIT_JOURNAL_BYTES + sum(len(batch.data) for batch in batches)
-        self._in_journal += (last_key - self._last_key) * _KEY_JOURNAL_BYTES
-        self.log_id, self.end, self.epoch, self._last_key = log_id, end, epoch, last_key
-        if self._in_journal >= _CHECKPOINT_BYTES and _checkpoint(self._connection):
-            self._in_journal = 0
+        self._in_journal += len(keyed) * _KEY_JOURNAL_BYTES
+        self._checkpoint_when_due()
+
+    def _insert_few(self, rows: Sequence[tuple[int, int, bytes, bytes]]) -> None:
+        """Commit them, and nothing else, by one statement: it is a transaction by itself.
+
+        Most commits are such. Each call of SQLite's lets the process's other threads go on, and may wait for them.
+        """
+        with self._refusing_when_full():
+            values = [value for row in rows for value in row]
+            self._connection.execute(f"{_INSERT} {', '.join([_ROW] * len(rows))}", values)
+
+    def _checkpoint_when_due(self) -> None:
+        is_due = self._in_journal >= _CHECKPOINT_BYTES or self._commits_in_journal >= _CHECKPOINT_COMMITS
+        if is_due and _checkpoint(self._connection):
+            self._in_journal = self._commits_in_journal = 0
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        try:
+        with self._refusing_when_full():
             self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _refusing_when_full(self) -> Iterator[None]:
+        try:
             yield
-            self._connection.execute("COMMIT")
-        except BaseException as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise DiskFullError(f"no room for the log in {self.directory}") from error
             raise
 

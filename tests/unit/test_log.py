@@ -13,7 +13,8 @@ from replicated_log.batch import MAX_BATCH_BYTES, START, Batch
 from replicated_log.directory_lock import LogInUseError
 from replicated_log.log import DiskFullError, Log, WrongLogError
 from replicated_log.log_reader import CorruptLogError, Identity, LogReader
-from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batches
+from replicated_log.write_ahead import journal
+from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batches, make_keyed_batch
 from tests.unit.log_contract import LogContract
 
 BATCHES = make_batches("a", ["b", "c"], "d")
@@ -236,6 +237,27 @@ def test_no_more_is_read_than_up_to_where_the_reader_stops(log: Log, reader: Log
         for stop in range(start + 1, log.end.offset + 2):
             expected = [batch for batch in BATCHES if batch.end.offset > start and batch.first_offset < stop]
             assert reader.read(start, MAX_BATCH_BYTES, stop) == expected
+
+
+def test_batches_alone_are_committed_by_one_statement_and_others_together_with_what_goes_with_them(log: Log) -> None:
+    log.append(make_batches("the first of this epoch"))
+    statements: list[str] = []
+    log._connection.set_trace_callback(lambda statement: statements.append(statement.split()[0]))
+
+    log.append(make_batches(*"abcd", previous=log.end))
+    assert statements == ["INSERT"]
+    keyed = make_keyed_batch(("key", ["e"]), previous=log.end)
+    for batches in ([keyed], make_batches(*"fghijklmnopqrstuvwxyz", previous=keyed.end)):
+        statements.clear()
+        log.append(batches)
+        assert (statements[0], statements[-1]) == ("BEGIN", "COMMIT")
+
+
+def test_the_journal_is_begun_anew_after_few_bytes_or_few_commits(log: Log) -> None:
+    for size, commits, mebibytes in ((300, 500, 2), (20_000, 500, 7), (500_000, 100, 10)):
+        for _ in range(commits):
+            log.append(make_batches("x" * size, previous=log.end))
+        assert journal(log.directory).stat().st_size < mebibytes << 20
 
 
 def test_the_log_can_be_read_when_nobody_writes(tmp_path: Path) -> None:
