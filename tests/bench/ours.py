@@ -66,7 +66,7 @@ class Ours:
 
     def batches(self, clients: int, seconds: float) -> Load:
         """``clients`` at once POST 1,000 messages of 100 bytes after another, w=3; ``rate`` is in records."""
-        line = json.dumps({"message": MESSAGE}) + "\n"
+        line = json.dumps(MESSAGE) + "\n"
         return self._appended(f"{self.url}/messages?w={ALL}", line, BATCH, clients, seconds)
 
     def end_offset(self) -> int:

@@ -1,10 +1,9 @@
 """A server that does nothing but answer: it reads an append as the master does, and claims that it is done.
 
-Argument: the port on 127.0.0.1 to serve at. The answer's bytes are made once.
+Argument: the port on 127.0.0.1 to serve at. It is written as aiohttp's users write such a thing.
 """
 
 import asyncio
-import json
 import sys
 from typing import Final
 
@@ -19,7 +18,6 @@ ANSWER: Final = {
     "acks": [{"node": "master", "ms": 1.234}, {"node": "b", "ms": 2.345}, {"node": "c", "ms": 2.456}],
     "elapsed_ms": 2.567,
 }
-_BODY: Final = json.dumps(ANSWER).encode()
 _HEADERS: Final = {"Location": f"/messages/{ANSWER['offset']}"}
 _BACKLOG: Final = 1024
 
@@ -28,7 +26,7 @@ async def post_messages(request: web.Request) -> web.Response:
     """The answer to an append; 400 to what does not look like one."""
     match await request.json():
         case {"message": str(), "w": int()}:
-            return web.Response(status=201, body=_BODY, content_type="application/json", headers=_HEADERS)
+            return web.json_response(ANSWER, status=201, headers=_HEADERS)
     raise web.HTTPBadRequest
 
 
