@@ -1,6 +1,7 @@
 """A node as a process: its log lines, its signals, its exit code."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -18,6 +19,9 @@ from replicated_log.log_reader import CorruptLogError
 SWITCH_S: Final = 0.0002
 """A thread that is done with the disk waits as long for a busy one that has the interpreter. By default it is 5 ms."""
 
+GC_ALLOCATIONS: Final = 10_000
+"""Objects that may come before Python looks for circles among them; 700 by default. Ours have hardly any."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +37,7 @@ def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, lo
     for name in ("aio_pika", "aiormq"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(GC_ALLOCATIONS)
     exit_code = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

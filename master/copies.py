@@ -1,8 +1,7 @@
 """A client's append, or its wait for copies: who holds the records in the end, or why nobody does."""
 
-import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -30,13 +29,14 @@ class Ticket:
     """One client's append of ``count`` messages, or wait for one, for ``w`` copies.
 
     ``log_end`` is where the log ended when it was ``started``; ``offset`` is None until it is known to be on the
-    master's disk. ``reached`` is who held it at the moment when w nodes did, or why that can't be waited for any more.
+    master's disk. ``tell`` is called once: with who held it at the moment when w nodes did, or with why that can't be
+    waited for any more.
     """
 
     count: int
     w: int
     log_end: int
-    reached: asyncio.Future[Copies]
+    tell: Callable[[Copies | Exception], None]
     started: float = field(default_factory=time.monotonic)
     offset: int | None = None
     epoch: int = 0
@@ -55,14 +55,6 @@ class Ticket:
     def ms_to(self, moment: float | None) -> float | None:
         """Milliseconds from the request to ``moment`` of monotonic time: 0 when that was before, None for None."""
         return None if moment is None else round(max(moment - self.started, 0) * 1000, 3)
-
-    def reach(self, copies: Copies) -> None:
-        if not self.reached.done():
-            self.reached.set_result(copies)
-
-    def fail(self, error: Exception) -> None:
-        if not self.reached.done():
-            self.reached.set_exception(error)
 
 
 class NotReachedError(Exception):

@@ -81,33 +81,39 @@ def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers, bo
         write = direct_write(headers, body, cluster)
         if write is None:
             return False
+        concern = write.concern
         ticket = replicator.begin(
-            write.messages, w=write.concern.w, timeout_s=write.concern.timeout_s, key=write.key, if_end=write.if_end
+            write.messages,
+            lambda outcome: _reply(replicator, write, outcome, reply),
+            w=concern.w,
+            timeout_s=concern.timeout_s,
+            key=write.key,
+            if_end=write.if_end,
         )
     except (HttpProblem, ReadOnlyError, OverloadedError):
         return False
 
-    def answer(reached: asyncio.Future[Copies]) -> None:
+    def forget() -> None:
         replicator.forget(ticket)
-        if reached.cancelled():
-            replicator.metrics.answered("client-gone", write.concern.w)
-        elif (error := reached.exception()) is None:
-            copies = reached.result()
-            replicator.metrics.answered(_name(copies), write.concern.w)
-            outcome = json.dumps(_outcome(copies, write.concern)).encode()
-            reply.send(201, {"Content-Type": JSON, **_headers(copies)}, outcome)
-        else:
-            asked = "POST /messages"
-            if problem := _problem(error, write):
-                replicator.metrics.answered(problem.code, write.concern.w)
-                log_refusal(problem, asked)
-            else:
-                problem = failure(asked, error, appended="unknown")
-            reply.send(problem.status, problem.raw_headers(), problem.body())
+        replicator.metrics.answered("client-gone", concern.w)
 
-    reply.when_gone(ticket.reached.cancel)
-    ticket.reached.add_done_callback(answer)
+    reply.when_gone(forget)
     return True
+
+
+def _reply(replicator: Replicator, write: Write, outcome: Copies | Exception, reply: Reply) -> None:
+    if isinstance(outcome, Copies):
+        replicator.metrics.answered(_name(outcome), write.concern.w)
+        headers = {"Content-Type": JSON, **_headers(outcome)}
+        reply.send(201, headers, json.dumps(_outcome(outcome, write.concern)).encode())
+        return
+    asked = "POST /messages"
+    if problem := _problem(outcome, write):
+        replicator.metrics.answered(problem.code, write.concern.w)
+        log_refusal(problem, asked)
+    else:
+        problem = failure(asked, outcome, appended="unknown")
+    reply.send(problem.status, problem.raw_headers(), problem.body())
 
 
 async def wait_for_copies(request: web.Request, offset: int) -> web.Response:

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from infra.log_thread import SLICE_KEYS, LogThread
@@ -18,6 +20,7 @@ from master.copies import (
     NotReachedError,
     Ticket,
 )
+from master.deadlines import Deadlines
 from master.metrics import MasterMetrics
 from replicated_log.decisions import (
     AnswerFetch,
@@ -72,7 +75,7 @@ class Replicator:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._due = False
-        self._waiting: dict[Ticket, asyncio.TimerHandle] = {}
+        self._waiting: Deadlines[Ticket] = Deadlines(self._give_up)
         self._connections = 0
         self._reply_to = ""
         self._begins_at = log.log.end.offset
@@ -109,34 +112,42 @@ class Replicator:
     ) -> Copies:
         """Append atomically, and wait until ``w`` nodes hold the messages on disk.
 
-        As :meth:`begin`, and raises what that raises, and what its ticket tells. Cancelling the wait never cancels the
-        append.
+        As :meth:`begin`, and raises what that raises and tells. Cancelling the wait never cancels the append.
         """
-        ticket = self.begin(messages, w=w, timeout_s=timeout_s, key=key, if_end=if_end)
-        return await self._reached(ticket)
+        told: asyncio.Future[Copies] = self._loop.create_future()
+        ticket = self.begin(messages, partial(_settle, told), w=w, timeout_s=timeout_s, key=key, if_end=if_end)
+        return await self._told(ticket, told)
 
     def begin(
-        self, messages: list[bytes], *, w: int, timeout_s: float, key: str | None = None, if_end: int | None = None
+        self,
+        messages: list[bytes],
+        tell: Callable[[Copies | Exception], None],
+        *,
+        w: int,
+        timeout_s: float,
+        key: str | None = None,
+        if_end: int | None = None,
     ) -> Ticket:
-        """Append atomically. The ticket's ``reached`` tells when ``w`` nodes hold the messages on disk: see below.
+        """Append atomically, and ``tell`` when ``w`` nodes hold the messages on disk, or why that is not waited for.
 
         The list is emptied, so that they take no memory once they are on the master's, however long the wait.
         Where an append with the same ``key`` (1 to 255 printable ASCII characters) and the same messages is in the log
         already, or on its way there, it counts for this one. ``if_end``: only if the log ends there.
         The messages, with the key, must fit into one batch: see :func:`replicated_log.batch.append_size`.
-        Whoever stops waiting before it is told calls :meth:`forget`.
+        Whoever does not want to be told any more calls :meth:`forget`.
 
-        Raises ReadOnlyError or OverloadedError: nothing is appended. So tell, later, ReadOnlyError, DiskFullError,
-        KeyReusedError and EndMismatchError. NotReachedError, after ``timeout_s``: appended; NotCommittedError: nobody
-        knows yet; CorruptLogError: nobody can know, as the log is damaged where it says what was appended with the key.
+        Raises ReadOnlyError or OverloadedError: nothing is appended. Tells, later and once, Copies or an error:
+        ReadOnlyError, DiskFullError, KeyReusedError or EndMismatchError: nothing is appended; NotReachedError, after
+        ``timeout_s``: appended; NotCommittedError: nobody knows yet; CorruptLogError: nobody can know, as the log is
+        damaged where it says what was appended with the key.
         """
         if self._stopping:
             raise ReadOnlyError("this master is about to stop")
-        ticket = self._ticket(len(messages), w)
+        ticket = Ticket(len(messages), w, self.reign.progress.end.offset, tell)
         taken, time_ms = tuple(messages), time.time_ns() // 1_000_000
         messages.clear()
         self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
-        self._wait(ticket, timeout_s)
+        self._waiting.add(ticket, timeout_s)
         if not self._due:
             # What else the clients have sent by now goes into the same commit.
             self._due = True
@@ -148,41 +159,34 @@ class Replicator:
 
         Raises NoSuchRecordError, NotReachedError, OverloadedError or CorruptLogError.
         """
-        ticket = self._ticket(1, w)
+        told: asyncio.Future[Copies] = self._loop.create_future()
+        ticket = Ticket(1, w, self.reign.progress.end.offset, partial(_settle, told))
         if offset >= ticket.log_end:
             raise NoSuchRecordError(ticket.log_end)
         ticket.place(offset, await self._epoch_at(offset))
         self.reign.wait(ticket, offset, w)
-        self._wait(ticket, 0 if self._stopping else timeout_s)
+        self._waiting.add(ticket, 0 if self._stopping else timeout_s)
         self._perform()
-        return await self._reached(ticket)
+        return await self._told(ticket, told)
 
     def forget(self, ticket: Ticket) -> None:
         """Nobody waits for this ticket any more. What was appended stays, and is replicated all the same."""
-        timer = self._waiting.pop(ticket, None)
-        if timer is not None:
-            timer.cancel()
+        if self._waiting.discard(ticket):
             self.reign.forget(ticket)
 
-    def _ticket(self, count: int, w: int) -> Ticket:
-        return Ticket(count, w, self.reign.progress.end.offset, self._loop.create_future())
-
-    def _wait(self, ticket: Ticket, timeout_s: float) -> None:
-        self._waiting[ticket] = self._loop.call_later(timeout_s, self._give_up, ticket)
-
-    async def _reached(self, ticket: Ticket) -> Copies:
+    async def _told(self, ticket: Ticket, told: asyncio.Future[Copies]) -> Copies:
         try:
-            return await ticket.reached
+            return await told
         finally:
             self.forget(ticket)
 
     def _give_up(self, ticket: Ticket) -> None:
         """The time is over: tell what is known."""
-        self.forget(ticket)
+        self.reign.forget(ticket)
         if ticket.offset is None:
-            ticket.fail(NotCommittedError("it is not known yet whether the message is on the master's disk"))
+            ticket.tell(NotCommittedError("it is not known yet whether the message is on the master's disk"))
         else:
-            ticket.fail(NotReachedError(self._copies(ticket)))
+            ticket.tell(NotReachedError(self._copies(ticket)))
 
     async def _epoch_at(self, offset: int) -> int:
         if offset >= self._begins_at:
@@ -193,51 +197,51 @@ class Replicator:
     def wind_up(self, grace_s: float) -> None:
         """The process is about to stop: take no more appends, and let nobody wait longer than ``grace_s``."""
         self._stopping = True
-        latest = self._loop.time() + grace_s
-        for ticket, timer in self._waiting.items():
-            if timer.when() > latest:
-                timer.cancel()
-                self._wait(ticket, grace_s)
+        self._waiting.shorten(grace_s)
 
     def _perform(self) -> None:
         self._due = False
         for decision in self.reign.decisions():
             match decision:
+                case Reached(ticket):
+                    self._tell(ticket, self._copies(ticket))
+                case Appended(ticket, offset):
+                    ticket.place(offset, self.reign.id.epoch)
+                    self.metrics.appended(ticket.started)
                 case Commit():
                     self._commits.put_nowait(decision)
-                case FindKey(key):
-                    self._lookups.put_nowait(key)
                 case Publish():
                     self._publishes.put_nowait(decision)
+                case FindKey(key):
+                    self._lookups.put_nowait(key)
                 case ReadChain():
                     self._reads.put_nowait(decision)
                 case AnswerFetch():
                     if self._reads.qsize() < MAX_READS:
                         self._reads.put_nowait(decision)
                 case _:
-                    self._tell(decision)
+                    self._conclude(decision)
         self.committed.moved()
 
-    def _tell(self, outcome: Outcome[Ticket] | Reached[Ticket]) -> None:
-        """Tell whoever waits for it."""
+    def _conclude(self, outcome: Outcome[Ticket]) -> None:
+        """What becomes of an append otherwise."""
         match outcome:
-            case Appended(ticket, offset):
-                ticket.place(offset, self.reign.id.epoch)
-                self.metrics.appended(ticket.started)
             case Replayed(ticket, offset, epoch):
                 ticket.place(offset, epoch)
                 ticket.replayed = True
-            case Reached(ticket):
-                ticket.reach(self._copies(ticket))
             case NotAppended(ticket, read_only):
-                ticket.fail(ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log"))
+                self._tell(ticket, ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log"))
             case EndMismatch(ticket, end_offset):
-                ticket.fail(EndMismatchError(end_offset))
+                self._tell(ticket, EndMismatchError(end_offset))
             case KeyReused(ticket):
-                ticket.fail(KeyReusedError("an append of other messages has this key"))
+                self._tell(ticket, KeyReusedError("an append of other messages has this key"))
             case KeyUnreadable(ticket, error):
                 # Each has its own: one that is raised in many places tells of all of them.
-                ticket.fail(CorruptLogError(error.offset, error.fault))
+                self._tell(ticket, CorruptLogError(error.offset, error.fault))
+
+    def _tell(self, ticket: Ticket, outcome: Copies | Exception) -> None:
+        if self._waiting.discard(ticket):
+            ticket.tell(outcome)
 
     async def _commit(self) -> None:
         while True:
@@ -360,3 +364,12 @@ class Replicator:
             missing=missing,
             elapsed_ms=ticket.ms_to(time.monotonic()),
         )
+
+
+def _settle(told: asyncio.Future[Copies], outcome: Copies | Exception) -> None:
+    if told.done():
+        return
+    if isinstance(outcome, Exception):
+        told.set_exception(outcome)
+    else:
+        told.set_result(outcome)

@@ -113,8 +113,10 @@ class Reign(Generic[Ticket]):
         """Why this master must not append now; None when it may. ``now`` is monotonic time in seconds."""
         if conflict := self.progress.conflict:
             return conflict
+        if not self.require_quorum:
+            return None
         alive, quorum = self.progress.alive(now), majority(self.progress.nodes)
-        if self.require_quorum and alive < quorum:
+        if alive < quorum:
             return f"{alive} of {self.progress.nodes} nodes are alive, and a quorum of {quorum} is required to append"
         return None
 

@@ -71,7 +71,7 @@ class DirectConnection(web.RequestHandler):
         """The request is answered."""
 
     def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        if not self._is_direct or self.transport is None:
+        if not self._is_direct or self.transport is None or self.transport.is_closing():
             return
         self.transport.write(response_bytes(status, headers, body))
         self._end()

@@ -1,0 +1,67 @@
+"""The ends of waits: many at once, most of which are over long before."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+GRAIN_S: Final = 0.005
+
+Waiter = TypeVar("Waiter", bound=Hashable)
+
+
+class Deadlines(Generic[Waiter]):
+    """Calls ``give_up`` for each waiter whose time is over, GRAIN_S late at most.
+
+    Those that end at nearly the same time share a timer, as one for each would take a good part of an append's time.
+    Invariant: there is a timer exactly for every grain of time in which somebody's wait ends.
+    """
+
+    def __init__(self, give_up: Callable[[Waiter], None]) -> None:
+        self._give_up = give_up
+        self._loop = asyncio.get_running_loop()
+        self._grains: dict[Waiter, int] = {}
+        self._groups: dict[int, set[Waiter]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._grains)
+
+    def add(self, waiter: Waiter, timeout_s: float) -> None:
+        """Nobody is in twice."""
+        assert waiter not in self._grains
+        grain = self._grain(timeout_s)
+        self._grains[waiter] = grain
+        group = self._groups.get(grain)
+        if group is None:
+            self._groups[grain] = {waiter}
+            self._timers[grain] = self._loop.call_at(grain * GRAIN_S, self._expire, grain)
+        else:
+            group.add(waiter)
+
+    def discard(self, waiter: Waiter) -> bool:
+        """The wait is over, if there was one; whether there was."""
+        grain = self._grains.pop(waiter, None)
+        if grain is None:
+            return False
+        group = self._groups[grain]
+        group.remove(waiter)
+        if not group:
+            del self._groups[grain]
+            self._timers.pop(grain).cancel()
+        return True
+
+    def shorten(self, timeout_s: float) -> None:
+        """From now on nobody waits longer than this."""
+        latest = self._grain(timeout_s)
+        for waiter, grain in list(self._grains.items()):
+            if grain > latest:
+                self.discard(waiter)
+                self.add(waiter, timeout_s)
+
+    def _grain(self, timeout_s: float) -> int:
+        return int((self._loop.time() + timeout_s) / GRAIN_S) + 1
+
+    def _expire(self, grain: int) -> None:
+        for waiter in list(self._groups[grain]):
+            if self.discard(waiter):
+                self._give_up(waiter)
