@@ -19,7 +19,7 @@ def read(bench: Bench) -> None:
     its = reading.measure(bench.ours, records=plan.records, runs=plan.rounds)
     bench.add(
         Row(
-            f"reading {its.records:,} records as NDJSON",
+            f"reading {its.records:,} records as NDJSON, written in batches of {BATCH:,}",
             rate(its.rate),
             judged=its.rate,
             spread=spread(its.rates),
@@ -29,13 +29,20 @@ def read(bench: Bench) -> None:
 
 
 def follow(bench: Bench) -> None:
-    its = following.measure(bench.ours, followers=_FOLLOWERS, clients=BATCH_CLIENTS, seconds=bench.plan.seconds)
+    plan = bench.plan
+    runs = [
+        following.measure(bench.ours, followers=_FOLLOWERS, clients=BATCH_CLIENTS, seconds=plan.seconds)
+        for _ in range(plan.rounds)
+    ]
+    delivered, written = median(its.delivered for its in runs), median(its.written for its in runs)
+    behind_s = median(its.behind_s for its in runs)
     bench.add(
         Row(
-            f"following by SSE, each of {its.followers}, while batches are written",
-            f"{rate(its.delivered)}, {number(max(its.behind_s, 0))} s behind the last answer",
-            f"written: {rate(its.written)}",
-            its.delivered / its.written,
+            f"following by SSE, each of {_FOLLOWERS}, while batches are written",
+            f"{rate(delivered)}, {number(max(behind_s, 0))} s behind the last answer",
+            f"written: {rate(written)}",
+            delivered / written,
+            spread([its.delivered / its.written for its in runs]),
         )
     )
 
@@ -105,23 +112,26 @@ def memory_of_processes(bench: Bench) -> None:
     stages = memory.measure(bench.directory("memory"), lengths=plan.lengths, backlogs=plan.backlogs)
     before: Stage | None = None
     for stage in stages:
-        if before and stage.backlog and not before.backlog:
-            before = None  # By what a dead secondary's queue takes on the broker, up to its bound, nothing is judged.
         _tell_memory(bench, stage, before)
         before = stage if stage.records else None
 
 
 def _tell_memory(bench: Bench, stage: Stage, before: Stage | None) -> None:
-    what = (
-        f"memory, a dead secondary {stage.backlog:,} behind" if stage.backlog else f"memory, {stage.records:,} records"
-    )
+    what = f"memory, {_length(stage)}"
     if before is None:
         bench.add(Row(what, _memory(stage)))
         return
-    grown = {name: its.resident_mib / before.processes[name].resident_mib for name, its in stage.processes.items()}
+    names = set(stage.processes)
+    if stage.backlog and not before.backlog:
+        names.remove("broker")  # It keeps the dead secondary's queue now, up to that queue's bound.
+    grown = {name: stage.processes[name].resident_mib / before.processes[name].resident_mib for name in names}
     most = max(grown, key=grown.__getitem__)
-    against = f"{before.backlog or before.records:,}: {most} {number(before.processes[most].resident_mib)} MiB"
+    against = f"{_length(before)}: {most} {number(before.processes[most].resident_mib)} MiB"
     bench.add(Row(what, _memory(stage), against, grown[most], goal=goals.MEMORY_AGAINST_LESS))
+
+
+def _length(stage: Stage) -> str:
+    return f"a dead secondary {stage.backlog:,} behind" if stage.backlog else f"{stage.records:,} records"
 
 
 def _memory(stage: Stage) -> str:

@@ -18,7 +18,7 @@ class Bench:
     """A context. The log that experiments share runs from its first use on, until it is left or renounced."""
 
     def __init__(self, plan: Plan, data: Path) -> None:
-        """`data` is for all that any process stores and logs."""
+        """``data`` is for all that any process stores and logs."""
         self.plan = plan
         self.results = Results()
         self._data = data

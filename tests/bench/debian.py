@@ -12,9 +12,9 @@ _POSTGRESQL = Path("/usr/lib/postgresql")
 
 
 def find_program(name: str, *, package: str, service: str | None = None, user: str | None = None) -> Path:
-    """The path of the program `name` of Debian's `package`, which is installed when it is missing and we are root.
+    """The path of the program ``name`` of Debian's ``package``, which is installed when it is missing and we are root.
 
-    `service` is the systemd unit that the package would start, and `user` whom that runs as: it is kept from
+    ``service`` is the systemd unit that the package would start, and ``user`` whom that runs as: it is kept from
     starting. Raises MissingPeerError.
     """
     found = _find(name)

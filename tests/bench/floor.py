@@ -19,7 +19,10 @@ _OVERWRITING: Final = "fdatasync of 4 KiB, overwriting"
 
 
 def floor(bench: Bench) -> None:
-    """The master's and a secondary's fsync come one after the other; the other secondary's runs beside."""
+    """The master's and a secondary's fsync come one after the other; the other secondary's runs beside.
+
+    A log overwrites its journal from one checkpoint to the next, so what counts is the cheaper fdatasync.
+    """
     seconds = bench.plan.seconds
     directory = bench.directory("limits")
     with EmptyApp(bench.directory("empty-app")) as empty:
@@ -52,4 +55,4 @@ def floor(bench: Bench) -> None:
 
 
 def _floor_s(p50_s: Mapping[str, float]) -> float:
-    return p50_s[EmptyApp.name] + 2 * p50_s[_FDATASYNC] + p50_s[_AMQP]
+    return p50_s[EmptyApp.name] + 2 * p50_s[_OVERWRITING] + p50_s[_AMQP]

@@ -12,7 +12,7 @@ _IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 
 def described(data: Path) -> dict[str, str]:
-    """What there is to say about this machine, and the disk that `data` is on."""
+    """What there is to say about this machine, and the disk that ``data`` is on."""
     return {
         "processors": f"{os.cpu_count()} x {_field('/proc/cpuinfo', 'model name')}",
         "memory": f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",

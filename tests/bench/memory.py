@@ -6,9 +6,8 @@ from pathlib import Path
 
 from infra.broker.get_json import get_json
 from tests.bench.filling import fill
-from tests.bench.load import LoadError
 from tests.bench.ours import ALL, Ours
-from tests.cluster import Node
+from tests.cluster import Node, eventually
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,13 @@ def _look(ours: Ours, nodes: Sequence[Node], backlog: int) -> Stage:
 
 
 def _broker_process(ours: Ours) -> int:
-    """The process that RabbitMQ's Erlang runs in, as it says itself."""
-    nodes = get_json(f"{ours.broker.management_url}/api/nodes", ours.broker.management_auth)
-    if not nodes:
-        raise LoadError("the broker does not tell its process")
-    return int(nodes[0]["os_pid"])
+    """The process that RabbitMQ's Erlang runs in: it says so itself, but not in its first second."""
+
+    def told() -> int | None:
+        nodes = get_json(f"{ours.broker.management_url}/api/nodes", ours.broker.management_auth)
+        return nodes[0].get("os_pid") if nodes else None
+
+    return int(ours.run(eventually(told, "the broker tells its process")))
 
 
 def _memory(process: int) -> Memory:

@@ -24,11 +24,11 @@ Result = TypeVar("Result")
 class Ours:
     """A context in which a private broker, a master and two secondaries without latency run, and are healthy.
 
-    All methods block. Everything asynchronous on `cluster` goes through `run`.
+    All methods block. Everything asynchronous on ``cluster`` goes through ``run``.
     """
 
     def __init__(self, directory: Path) -> None:
-        """`directory` is for the data and logs of all processes; it is made when the context is entered."""
+        """``directory`` is for the data and logs of all processes; it is made when the context is entered."""
         self.directory = directory
         self.broker: LocalBroker
         self.cluster: Cluster

@@ -27,7 +27,7 @@ class QuorumQueue(Peer):
     name: ClassVar[str] = "RabbitMQ quorum queue"
     promise: ClassVar[str] = (
         "A confirm: a majority, at least two of the three nodes, has the message in its Raft log, fdatasynced. "
-        "The third may not have it yet."
+        "The third may not have it yet. The load is aio-pika's, as an application's is: what that costs counts, too."
     )
     has_batches: ClassVar[bool] = False
 

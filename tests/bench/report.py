@@ -19,19 +19,19 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def report(results: Results, plan: Plan, machine: Mapping[str, str], chart: str | None) -> str:
-    """The whole page; `chart` is the name of the picture beside it."""
+    """The whole page; ``chart`` is the name of the picture beside it."""
     return "\n".join(_lines(results, plan, machine, chart))
 
 
 def _lines(results: Results, plan: Plan, machine: Mapping[str, str], chart: str | None) -> Iterator[str]:
     yield from ("# Benchmark", "", table(results.rows), "")
     yield (
-        f"Contestants take turns, {plan.seconds:g} s each, in rounds; their number is {plan.rounds}. Figures are "
-        "medians; `rounds` are the least and greatest of what is judged. A ratio is one of medians. Behind a rate are "
-        "p50 / p99 of a request. "
+        f"Contestants take turns, {plan.seconds:g} s each, in rounds; their number is {plan.rounds}. Catch-up and the "
+        f"broker's restart are measured {plan.slow_runs} times, memory once. Figures are medians; `rounds` are the "
+        "least and greatest of what is judged. A ratio is one of medians. Behind a rate are p50 / p99 of a request. "
         "Messages have 100 bytes, batches 1,000 messages. Everything, the load too, is on one machine and on loopback, "
         "and every fsync is real. Load over HTTP is wrk's, whose percentiles count the requests that a slow answer "
-        "kept its client from sending, too."
+        "kept its client from sending, too; those of the others (PostgreSQL, Redis and the quorum queue) do not."
     )
     if chart:
         yield from ("", f"![throughput and latency by clients]({chart})")

@@ -31,9 +31,14 @@ class Runs:
 
 
 def alternate(contestants: Mapping[str, Callable[[], Load]], rounds: int) -> dict[str, Runs]:
-    """In each round every contestant runs once, one after the other. Raises what they raise."""
+    """In each round every contestant runs once, one after the other. Raises what they raise.
+
+    Every other round goes backwards: what one leaves behind does not always meet the same next one.
+    """
     loads: dict[str, list[Load]] = {name: [] for name in contestants}
+    names = list(contestants)
     for _ in range(rounds):
-        for name, run in contestants.items():
-            loads[name].append(run())
+        for name in names:
+            loads[name].append(contestants[name]())
+        names.reverse()
     return {name: Runs(tuple(its)) for name, its in loads.items()}

@@ -20,7 +20,7 @@ TIMEOUT_S = 30
 
 
 def wrk(url: str, script: Path, *, clients: int, seconds: float, arguments: Sequence[str] = ()) -> Load:
-    """Let `script` load `url` over `clients` kept connections; `done` is in requests.
+    """Let ``script`` load ``url`` over ``clients`` kept connections; ``done`` is in requests.
 
     A Lua script begins with ``done = require("report")``. wrk's percentiles count the requests that a slow answer
     kept its client from sending, too: it corrects coordinated omission. Raises LoadError unless every answer was below
