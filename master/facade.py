@@ -94,8 +94,8 @@ def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers, bo
         return False
 
     def forget() -> None:
-        replicator.forget(ticket)
-        replicator.metrics.answered("client-gone", concern.w)
+        if replicator.forget(ticket):
+            replicator.metrics.answered("client-gone", concern.w)
 
     reply.when_gone(forget)
     return True
@@ -107,12 +107,12 @@ def _reply(replicator: Replicator, write: Write, outcome: Copies | Exception, re
         headers = {"Content-Type": JSON, **_headers(outcome)}
         reply.send(201, headers, json.dumps(_outcome(outcome, write.concern)).encode())
         return
-    asked = "POST /messages"
+    asked = ("POST", "/messages")
     if problem := _problem(outcome, write):
         replicator.metrics.answered(problem.code, write.concern.w)
-        log_refusal(problem, asked)
+        log_refusal(problem, *asked)
     else:
-        problem = failure(asked, outcome, appended="unknown")
+        problem = failure(*asked, outcome, appended="unknown")
     reply.send(problem.status, problem.raw_headers(), problem.body())
 
 

@@ -12,7 +12,7 @@ from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, MAX_MESSAG
 
 MAX_LINES_BYTES: Final = 6 * MAX_APPEND_BYTES
 """As for one message, JSON may take six times what it says."""
-TURN_BYTES: Final = 256 << 10
+TURN_CHARACTERS: Final = 256 << 10
 """What is read of many lines before others get their turn."""
 
 
@@ -61,11 +61,11 @@ async def read_lines(request: web.Request) -> list[bytes]:
 
 
 def _turns(lines: list[str]) -> Iterator[list[str]]:
-    """All of the lines, in parts of TURN_BYTES and not much more."""
+    """All of the lines, in parts of TURN_CHARACTERS and not much more."""
     begin = size = 0
     for end, line in enumerate(lines, 1):
         size += len(line)
-        if size > TURN_BYTES:
+        if size > TURN_CHARACTERS:
             yield lines[begin:end]
             begin, size = end, 0
     if begin < len(lines):

@@ -58,7 +58,10 @@ logger = logging.getLogger(__name__)
 
 
 class Replicator:
-    """Carries out the reign's decisions: every event is followed by :meth:`_perform`, so none waits."""
+    """Carries out the reign's decisions: every event is followed by :meth:`_perform`, so none waits.
+
+    That of an append comes at the end of the loop's turn: what else the clients have sent by then shares a commit.
+    """
 
     def __init__(self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_url: str) -> None:
         self.reign = reign
@@ -75,6 +78,7 @@ class Replicator:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._due = False
+        self._broken: asyncio.Future[None] = self._loop.create_future()
         self._waiting: Deadlines[Ticket] = Deadlines(self._give_up)
         self._connections = 0
         self._reply_to = ""
@@ -99,6 +103,7 @@ class Replicator:
         """Commit, publish and count, for ever. Raises what the log raises: after that nothing may go on."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._break())
                 tasks.create_task(self._commit())
                 tasks.create_task(self._find_keys())
                 tasks.create_task(self._tick())
@@ -106,6 +111,9 @@ class Replicator:
         finally:
             # Whoever still waits would wait in vain: let them be told what is known of their messages.
             self.wind_up(0)
+
+    async def _break(self) -> None:
+        await self._broken
 
     async def append(
         self, messages: list[bytes], *, w: int, timeout_s: float, key: str | None = None, if_end: int | None = None
@@ -149,9 +157,8 @@ class Replicator:
         self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
         self._waiting.add(ticket, timeout_s)
         if not self._due:
-            # What else the clients have sent by now goes into the same commit.
             self._due = True
-            self._loop.call_soon(self._perform)
+            self._loop.call_soon(self._perform_gathered)
         return ticket
 
     async def wait(self, offset: int, *, w: int, timeout_s: float) -> Copies:
@@ -169,10 +176,15 @@ class Replicator:
         self._perform()
         return await self._told(ticket, told)
 
-    def forget(self, ticket: Ticket) -> None:
-        """Nobody waits for this ticket any more. What was appended stays, and is replicated all the same."""
-        if self._waiting.discard(ticket):
+    def forget(self, ticket: Ticket) -> bool:
+        """Nobody waits for this ticket any more; whether somebody did.
+
+        What was appended stays, and is replicated all the same.
+        """
+        waited = self._waiting.discard(ticket)
+        if waited:
             self.reign.forget(ticket)
+        return waited
 
     async def _told(self, ticket: Ticket, told: asyncio.Future[Copies]) -> Copies:
         try:
@@ -184,9 +196,9 @@ class Replicator:
         """The time is over: tell what is known."""
         self.reign.forget(ticket)
         if ticket.offset is None:
-            ticket.tell(NotCommittedError("it is not known yet whether the message is on the master's disk"))
+            _tell(ticket, NotCommittedError("it is not known yet whether the message is on the master's disk"))
         else:
-            ticket.tell(NotReachedError(self._copies(ticket)))
+            _tell(ticket, NotReachedError(self._copies(ticket)))
 
     async def _epoch_at(self, offset: int) -> int:
         if offset >= self._begins_at:
@@ -198,6 +210,12 @@ class Replicator:
         """The process is about to stop: take no more appends, and let nobody wait longer than ``grace_s``."""
         self._stopping = True
         self._waiting.shorten(grace_s)
+
+    def _perform_gathered(self) -> None:
+        try:
+            self._perform()
+        except Exception as error:  # noqa: BLE001 - the loop would only log it, and the master go on without a part
+            self._broken.set_exception(error)
 
     def _perform(self) -> None:
         self._due = False
@@ -241,7 +259,7 @@ class Replicator:
 
     def _tell(self, ticket: Ticket, outcome: Copies | Exception) -> None:
         if self._waiting.discard(ticket):
-            ticket.tell(outcome)
+            _tell(ticket, outcome)
 
     async def _commit(self) -> None:
         while True:
@@ -364,6 +382,14 @@ class Replicator:
             missing=missing,
             elapsed_ms=ticket.ms_to(time.monotonic()),
         )
+
+
+def _tell(ticket: Ticket, outcome: Copies | Exception) -> None:
+    """Whatever goes wrong with one client's answer, the others get theirs."""
+    try:
+        ticket.tell(outcome)
+    except Exception:
+        logger.exception("a client could not be told what became of its append")
 
 
 def _settle(told: asyncio.Future[Copies], outcome: Copies | Exception) -> None:

@@ -67,6 +67,8 @@ class Served:
         """Leaves to the library what is empty or says so, and lets wait what says that."""
         if body in {b"", b"library"}:
             return False
+        if body == b"fail":
+            raise RuntimeError("on purpose")
         if body == b"stand still":
             time.sleep(STILL_S)
             reply.send(200, {}, b"going on")
@@ -200,8 +202,10 @@ def connected(server: Served) -> Iterator[socket.socket]:
     the one after an answer of the library's. After a direct answer nothing is in the way.
     """
     with closing(server.connect()) as client:
-        while True:
-            client.sendall(direct_post(b"a"))
-            if one_answer(client) == (200, "directly: a"):
-                break
+        patiently(lambda: _answered_directly(client), "a request is handled directly")
         yield client
+
+
+def _answered_directly(client: socket.socket) -> bool:
+    client.sendall(direct_post(b"a"))
+    return one_answer(client) == (200, "directly: a")

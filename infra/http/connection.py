@@ -101,15 +101,16 @@ class Connection(DirectConnection):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        requests = self.requests
         super().data_received(data)
-        if self._messages and self._body is not None and not self._body.is_eof():
+        if self.requests_wait and self._body is not None and not self._body.is_eof():
             # What comes behind a body that has no end is the parser's error. The handler would never hear of it.
             self._body.set_exception(web.RequestPayloadError("it is not framed as HTTP/1.1 wants it"))
             self._body.feed_eof()
-        if self._messages:
+        if self.requests_wait:
             # Its time is not over, though the process may stand still before it comes to handling it.
             self._header_is_there()
-        elif data and not self._busy and self._header_timer is None:
+        elif data and not self._busy and self._header_timer is None and self.requests == requests:
             self._header_timer = self._loop.call_later(self._door.limits.header_s, self._refuse_slow_header)
 
     @contextmanager
@@ -121,13 +122,13 @@ class Connection(DirectConnection):
         finally:
             self._body = None
             # What may still come of a body is no header.
-            self._busy = ends_connection(request) or bool(self._messages)
+            self._busy = ends_connection(request) or self.requests_wait
 
     def direct_begins(self) -> None:
         self._header_is_there()
 
     def direct_ends(self) -> None:
-        self._busy = bool(self._messages)
+        self._busy = self.requests_wait
 
     def pause_writing(self) -> None:
         super().pause_writing()

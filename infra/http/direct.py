@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from infra.http.problems import failure
 from infra.http.raw import response_bytes
 
 MAX_DIRECT_BYTES: Final = 1 << 16
@@ -40,6 +41,7 @@ class DirectConnection(web.RequestHandler):
     """A connection on which at most one request at a time is handled directly, and the library handles the others.
 
     The library has no door for this: here, and nowhere else, its inner state is read and kept as its own code does.
+    Invariant: while a request is handled directly, the library's task waits, and sees none of those that come behind.
     """
 
     __slots__ = ("_forget", "_handlers", "_is_direct")
@@ -52,17 +54,30 @@ class DirectConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        if self._is_direct and self._forget is not None:
-            self._forget()
+        forget, self._forget = self._forget, None
+        if self._is_direct and forget is not None:
+            forget()
         self._is_direct = False
 
     def data_received(self, data: bytes) -> None:
         # The library's task, which waits for requests, is not to see one that is handled directly.
         waiter, self._waiter = self._waiter, None
-        super().data_received(data)
-        self._waiter = waiter
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
         if self._messages and not self._is_direct and not self._taken_directly():
             self._wake()
+
+    @property
+    def requests(self) -> int:
+        """How many have come whose header is there."""
+        return self._request_count
+
+    @property
+    def requests_wait(self) -> bool:
+        """Whether some of them are not handled yet."""
+        return bool(self._messages)
 
     def direct_begins(self) -> None:
         """The header of a request is there, and the request is being handled."""
@@ -93,7 +108,13 @@ class DirectConnection(web.RequestHandler):
         self._messages.popleft()
         body = payload.read_nowait()
         self._begin()
-        if not handler(message.headers, body, self):
+        try:
+            taken = handler(message.headers, body, self)
+        except Exception as error:  # noqa: BLE001 - a fault in any handler is answered
+            problem = failure(message.method, message.path, error, appended="unknown")
+            self.send(problem.status, problem.raw_headers(), problem.body())
+            taken = True
+        if not taken:
             self._end()
             self._messages.append((message, self._unread(body)))
             return False
@@ -103,15 +124,15 @@ class DirectConnection(web.RequestHandler):
 
     def _begin(self) -> None:
         self._is_direct = True
-        self._forget = None
         self._request_in_progress = True  # A shutdown waits for it.
         self._keepalive = False  # Meanwhile the connection is not idle.
         self.direct_begins()
 
     def _end(self) -> None:
         self._is_direct = False
+        self._forget = None
         self._request_in_progress = False
-        if self._handler_waiter is not None:
+        if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
         self._keepalive = True
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout

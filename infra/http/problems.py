@@ -93,29 +93,32 @@ def answering_problems(handler: Handler) -> Handler:
         except Exception as error:
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client is gone") from error
-            problem = failure(_asked(request), error, appended=None if _reads(request) else "unknown")
+            appended = None if _reads(request) else "unknown"
+            problem = failure(request.method, request.path_qs, error, appended=appended)
             if request.writer.output_size:
                 # What is on its way can't be taken back. Break it off, so that nobody takes it for the whole.
                 request.transport.abort()
                 raise ConnectionResetError("the answer was broken off") from error
             return problem.response()
-        log_refusal(problem, _asked(request))
+        log_refusal(problem, request.method, request.path_qs)
         return problem.response(of_read=_reads(request))
 
     return answer
 
 
-def log_refusal(problem: HttpProblem, asked: str = "a request") -> None:
+def log_refusal(problem: HttpProblem, method: str = "", target: str = "") -> None:
     """One line, whatever the client has put into its request: what is not printable ASCII is escaped."""
+    asked = f"{method} {target[:200]!a}" if method else "a request"
     logger.info("refused %s: %d %s (%s)", asked, problem.status, problem.code, ascii(problem.detail[:200])[1:-1])
 
 
-def failure(asked: str, error: BaseException, *, appended: str | None) -> HttpProblem:
+def failure(method: str, target: str, error: Exception, *, appended: str | None) -> HttpProblem:
     """What is none of the client's fault: a damaged log, or a bug, whose traceback goes to the node's log."""
+    failed = "%s %a failed: %s"
     if isinstance(error, CorruptLogError):
-        logger.error("%s failed: %s", asked, error)
+        logger.error(failed, method, target[:200], error)
         return HttpProblem(500, "corrupt-log", str(error), appended=appended)
-    logger.error("%s failed: %s", asked, error, exc_info=error)
+    logger.error(failed, method, target[:200], error, exc_info=error)
     return HttpProblem(500, "internal-error", "a fault in this node; its log says more", appended=appended)
 
 
@@ -129,10 +132,6 @@ def _of_aiohttp(request: web.BaseRequest, error: web.HTTPException) -> HttpProbl
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
     detail = f"{request.method} {request.path[:100]}: {error.reason}"
     return HttpProblem(error.status, error.reason.lower().replace(" ", "-"), detail, headers=headers)
-
-
-def _asked(request: web.BaseRequest) -> str:
-    return f"{request.method} {request.path_qs[:200]!a}"
 
 
 def _reads(request: web.BaseRequest) -> bool:

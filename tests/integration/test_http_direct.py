@@ -124,3 +124,20 @@ def test_a_server_that_stops_waits_for_the_reply() -> None:
         patiently(lambda: not server.accepts(), "the server has begun to stop")
         server.reply(b"just in time")
         assert one_answer(client) == (200, "just in time")
+
+
+def test_a_connection_is_idle_after_an_answer_at_once() -> None:
+    with served(header_s=0.2, idle_s=1) as server, connected(server) as client:
+        client.sendall(direct_post(b"a"))
+        assert one_answer(client) == (200, "directly: a")
+        assert client.recv(1 << 16) == b""  # Closed when it was idle for long, without a 408.
+
+
+def test_a_handler_that_fails_is_answered_as_one_of_the_library_is(caplog: pytest.LogCaptureFixture) -> None:
+    with served() as server, connected(server) as client:
+        client.sendall(direct_post(b"fail"))
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"]) == (500, "internal-error", "unknown")
+        assert "POST '/direct' failed: on purpose" in caplog.text
+        client.sendall(direct_post(b"a"))
+        assert one_answer(client) == (200, "directly: a")

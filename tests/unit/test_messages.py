@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from infra.http.bodies import SMALL_JSON
 from infra.http.problems import HttpProblem
-from master.messages import TURN_BYTES, _messages_at_once, _messages_one_by_one, _turns
+from master.messages import TURN_CHARACTERS, _messages_at_once, _messages_one_by_one, _turns
 
 # What is no line by itself may well be one together with its neighbours.
 FRAGMENTS = (
@@ -81,9 +81,9 @@ def test_a_large_line_is_read_by_itself() -> None:
     assert _messages_at_once(['"a"', '"' + "a" * SMALL_JSON + '"']) is None
 
 
-@given(st.lists(st.integers(0, 2 * TURN_BYTES).map(lambda size: "a" * size), max_size=20))
+@given(st.lists(st.integers(0, 2 * TURN_CHARACTERS).map(lambda size: "a" * size), max_size=20))
 def test_lines_are_read_in_turns_that_leave_none_out(lines: list[str]) -> None:
     turns = list(_turns(lines))
     assert [line for turn in turns for line in turn] == lines
-    assert all(sum(map(len, turn[:-1])) <= TURN_BYTES for turn in turns)
+    assert all(sum(map(len, turn[:-1])) <= TURN_CHARACTERS for turn in turns)
     assert all(turns)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 
@@ -158,14 +158,36 @@ async def test_an_answer_names_the_holders_of_the_moment_when_there_were_enough(
         assert [name for name, _ in (await waits).held_by] == ["master", "node1"]
 
 
-async def test_what_enough_nodes_hold_when_time_is_up_is_a_success(tmp_path: Path) -> None:
-    async with replicating(tmp_path, "node1") as replicator:
-        acked(replicator, START)
-        waits = asyncio.create_task(replicator.append([b"a"], w=2, timeout_s=30))
-        await replicator._log.reached(0)
-        replicator._waiting.shorten(0)
-        acked(replicator, replicator.reign.progress.end)
-        assert [name for name, _ in (await waits).held_by] == ["master", "node1"]
+async def test_who_can_not_be_told_keeps_nobody_else_from_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with replicating(tmp_path) as replicator:
+
+        def fail(_: object) -> None:
+            raise RuntimeError("on purpose")
+
+        for if_end in (7, None):
+            replicator.begin([b"a"], fail, w=1, timeout_s=30, if_end=if_end)
+        assert (await append(replicator, "b")).offset == 1
+        assert (await append(replicator, "c")).offset == 2
+    assert caplog.text.count("could not be told") == 2
+
+
+async def test_what_breaks_between_two_turns_ends_the_replicator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run_into_it() -> None:
+        async with replicating(tmp_path) as replicator:
+            decisions = replicator.reign.decisions
+
+            def fail_once() -> NoReturn:
+                monkeypatch.setattr(replicator.reign, "decisions", decisions)
+                raise RuntimeError("on purpose")
+
+            monkeypatch.setattr(replicator.reign, "decisions", fail_once)
+            await append(replicator, "a")
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await run_into_it()
+    assert ended.value.subgroup(RuntimeError)
 
 
 async def test_a_retry_waits_for_the_copies_it_asks_for(tmp_path: Path) -> None:
