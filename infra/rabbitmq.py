@@ -40,6 +40,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 SETUP_TIMEOUT_S: Final = 10.0
 PUBLISH_TIMEOUT_S: Final = 5.0
 """Without that any gets through: a full window of large deliveries may well take longer, on a slow way."""
+UNSENT_BYTES: Final = 16 << 10
+"""Where less waits to be written, the stream takes more. (It refuses from 64 KiB on until there are 16 again.)"""
 WATCH_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 2.0
 SHORT_S: Final = 5.0
@@ -58,20 +60,19 @@ class BrokerLostError(Exception):
 class Received:
     """A delivery as it came in; to be settled once it is finished with."""
 
-    __slots__ = ("_delivered", "envelope")
+    __slots__ = ("_channel", "_tag", "envelope")
 
-    def __init__(self, delivered: DeliveredMessage) -> None:
-        self._delivered = delivered
-        self.envelope = _envelope(delivered)
+    def __init__(self, channel: aiormq.Channel, tag: int, envelope: Envelope) -> None:
+        self._channel = channel
+        self._tag = tag
+        self.envelope = envelope
 
     async def settle_up_to(self) -> None:
         """Settle this delivery and every earlier one of its session. On a session that is over, nothing happens."""
-        tag = self._delivered.delivery_tag
-        assert tag is not None
         try:
             with _broker_trouble():
                 # No need to wait until it is sent: PREFETCH bounds how many there can be.
-                await self._delivered.channel.basic_ack(tag, multiple=True, wait=False)
+                await self._channel.basic_ack(self._tag, multiple=True, wait=False)
         except BrokerLostError as error:
             logger.debug("not settled, the session is over: %s", error)
 
@@ -162,17 +163,15 @@ class Session:
     async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
         """Hand every delivery of ``queue`` to ``receive``, in order. ``settled``: they need not be settled."""
 
-        async def on_delivery(delivered: DeliveredMessage) -> None:
+        def on_delivery(received: Received) -> None:
             self._carries.set()
             try:
-                receive(Received(delivered))
-            except Exception as error:  # noqa: BLE001 - aiormq would only log it, and deliver on
+                receive(received)
+            except Exception as error:  # noqa: BLE001 - it is what ends the session, and nothing else here
                 self._fail(error)
 
         with _broker_trouble():
-            # aio-pika would add a task and an object to each delivery.
-            inbound = await _underlay(self._inbound)
-            await inbound.basic_consume(queue, on_delivery, no_ack=settled, exclusive=True)
+            await self._deliveries.consume(queue, on_delivery, settled=settled)
 
     async def publish(self, exchange: str, envelope: Envelope) -> bool:
         """Publish, and wait for the broker's confirm; False when the broker refuses. Calls keep their order."""
@@ -185,6 +184,10 @@ class Session:
                 return False
         self._carries.set()
         return True
+
+    def post(self, queue: str, envelope: Envelope) -> bool:
+        """Send to one queue at once; False, and nothing is sent, when that has to wait, or the session is over."""
+        return self._to_queues.post(queue, envelope)
 
     async def send(self, queue: str, envelope: Envelope) -> None:
         """Send to one queue, unconfirmed; if there is no such queue any more, the delivery vanishes."""
@@ -210,6 +213,7 @@ class Session:
 
     async def _open_inbound(self) -> None:
         self._inbound = await self._channel(self._consuming, confirms=False)
+        self._deliveries = _Inbound(await _underlay(self._inbound))
         await self._inbound.set_qos(prefetch_count=PREFETCH)
 
     async def _channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
@@ -344,9 +348,68 @@ class _Stream(TransportFactory):
             await self._writer.drain()
             self._writer.write(make_frames())
 
+    def write_now(self, make_frames: Callable[[], bytes]) -> bool:
+        """Write whole frames if there is room for more, and nobody waits for that; False: nothing is written."""
+        assert self._writer is not None
+        transport = self._writer.transport
+        if self._turn.locked() or transport.is_closing() or transport.get_write_buffer_size() >= UNSENT_BYTES:
+            return False
+        self._writer.write(make_frames())
+        return True
+
     def abort(self) -> None:
         if self._writer is not None:
             self._writer.transport.abort()
+
+
+class _Inbound:
+    """A channel that is consumed on: puts a delivery's frames together, and hands it over in the turn they come in.
+
+    aiormq would hand each frame to one task and each delivery to another, which takes longer than what is made of it.
+    Whatever belongs to no delivery goes on to its channel.
+    """
+
+    def __init__(self, channel: aiormq.Channel) -> None:
+        self._channel = channel
+        self._receivers: dict[str, Callable[[Received], None]] = {}
+        self._deliver: Basic.Deliver | None = None
+        self._header = ContentHeader()
+        self._pieces: list[bytes] = []
+        self._missing = 0
+        self._pass_on = channel.frames.put
+        channel.frames.put = self._put  # type: ignore[method-assign]
+
+    async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
+        async def never(_: DeliveredMessage) -> None:
+            raise AssertionError("aiormq sees no delivery")
+
+        self._receivers[queue] = receive
+        await self._channel.basic_consume(queue, never, no_ack=settled, exclusive=True, consumer_tag=queue)
+
+    async def _put(self, item: Any) -> None:
+        _, frame = item
+        if isinstance(frame, Basic.Deliver):
+            self._deliver = frame
+            return
+        if isinstance(frame, ContentHeader):
+            self._header, self._missing, self._pieces = frame, frame.body_size, []
+        elif isinstance(frame, ContentBody):
+            self._pieces.append(frame.value)
+            self._missing -= len(frame.value)
+        else:
+            await self._pass_on(item)
+            return
+        if self._missing <= 0:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        assert self._deliver is not None
+        tag, queue = self._deliver.delivery_tag, self._deliver.consumer_tag
+        assert tag is not None
+        assert queue is not None
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._deliver, self._pieces = None, []
+        self._receivers[queue](Received(self._channel, tag, _envelope(self._header, body)))
 
 
 class _Outbound:
@@ -370,6 +433,10 @@ class _Outbound:
         confirmed = self._channel.create_future()
         self._channel.confirmations[self._channel.delivery_tag] = confirmed
         await confirmed
+
+    def post(self, queue: str, envelope: Envelope) -> bool:
+        """Send it at once; False when that can't be: wait with :meth:`send`."""
+        return not self._channel.is_closed and self._stream.write_now(lambda: self._frames("", queue, envelope))
 
     async def send(self, queue: str, envelope: Envelope) -> None:
         await self._stream.write(lambda: self._frames("", queue, envelope))
@@ -430,11 +497,11 @@ async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
     return underlay
 
 
-def _envelope(delivered: DeliveredMessage) -> Envelope:
-    properties = delivered.header.properties
+def _envelope(header: ContentHeader, body: bytes) -> Envelope:
+    properties = header.properties
     return Envelope(
         kind=properties.message_type or "",
-        body=delivered.body,
+        body=body,
         headers=properties.headers or {},
         message_id=properties.message_id,
         correlation_id=properties.correlation_id,

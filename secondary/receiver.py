@@ -4,6 +4,8 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from contextlib import suppress
+from math import inf
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -13,7 +15,7 @@ from infra.log_thread import LogThread
 from infra.mark import Mark
 from infra.metrics import Commits
 from infra.names import Names
-from infra.rabbitmq import BrokerLostError, Received, Session, keep_session
+from infra.rabbitmq import PREFETCH, BrokerLostError, Received, Session, keep_session
 from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
 from replicated_log.intake import Intake, Notice, Persist, Send
 from replicated_log.log import DiskFullError
@@ -23,6 +25,10 @@ from secondary.simulation import Effects, Simulation
 SILENCE_S: Final = 10.0
 """After this long without a delivery, the way here may be broken: the session is made anew."""
 MAX_UNSENT: Final = 1000
+SETTLE_AT: Final = PREFETCH // 2
+"""So many deliveries at least are settled at once,"""
+SETTLE_S: Final = 0.2
+"""or fewer after this long."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +59,16 @@ class Receiver:
         self._amqp_url = amqp_url
         self._loop = asyncio.get_running_loop()
         self._beat_at: float | None = None
-        self._wakeup_changed = asyncio.Event()
+        self._wakes_at = inf
+        self._wakes_earlier = asyncio.Event()
         self._persists: asyncio.Queue[Persist] = asyncio.Queue()
-        # These three belong to one session. Acks and fetches are repeated, so a full queue may lose one.
+        # These belong to one session. Acks and fetches are repeated, so a full queue may lose one.
+        self._session: Session | None = None
         self._answers_to = ""
         self._sends: asyncio.Queue[Send] = asyncio.Queue(MAX_UNSENT)
         self._unsettled: deque[tuple[Received, int]] = deque()
         self._settles = asyncio.Event()
-        self._silence: asyncio.Timeout | None = None
+        self._heard_at = 0.0
 
     async def run(self) -> None:
         """Persist, ack and fetch, for ever. Raises what the log raises: after that nothing may go on."""
@@ -96,13 +104,23 @@ class Receiver:
                     self._persists.put_nowait(decision)
                 case Send(_, delivery):
                     for _ in range(self.simulation.times(delivery)):
-                        if not self._sends.full():
-                            self._sends.put_nowait(decision)
+                        self._send(decision)
                 case Notice(text):
                     logger.info("%s", text)
-        self._settles.set()
-        self._wakeup_changed.set()
+        if len(self._unsettled) >= SETTLE_AT:
+            self._settles.set()
+        wakeup = self.intake.next_wakeup()
+        if wakeup is not None and wakeup < self._wakes_at:
+            self._wakes_earlier.set()
         self.committed.moved()
+
+    def _send(self, send: Send) -> None:
+        """Send it at once if nothing holds it up, or else in its turn."""
+        session = self._session if self._sends.empty() else None
+        if session is not None and session.post(send.to, encode(send.delivery)):
+            self.sent_acks += isinstance(send.delivery, Ack)
+        elif not self._sends.full():
+            self._sends.put_nowait(send)
 
     def _committed_end(self) -> int:
         """Of a log that is not the master's, nothing is known to be held by a majority."""
@@ -111,10 +129,12 @@ class Receiver:
     async def _keep_time(self) -> None:
         """Ask the intake for decisions whenever it wants to be asked."""
         while True:
-            self._wakeup_changed.clear()
+            self._wakes_earlier.clear()
+            wakeup = self.intake.next_wakeup()
+            self._wakes_at = inf if wakeup is None else wakeup
             try:
-                async with asyncio.timeout_at(self.intake.next_wakeup()):
-                    await self._wakeup_changed.wait()
+                async with asyncio.timeout_at(wakeup):
+                    await self._wakes_earlier.wait()
             except TimeoutError:
                 self._perform()
 
@@ -125,11 +145,12 @@ class Receiver:
                 took_s = await self._log.append(persist.batches, adopt=persist.adopt, epoch=persist.epoch)
             except DiskFullError:
                 self.intake.persist_refused(self._loop.time())
+                self._perform()
             else:
-                self._commits.observe(persist.batches, took_s)
                 self.intake.latency = self.simulation.draw()
                 self.intake.persisted(self._loop.time())
-            self._perform()
+                self._perform()
+                self._commits.observe(persist.batches, took_s)
 
     async def _set_up(self, session: Session) -> None:
         self._sends, self._unsettled = asyncio.Queue(MAX_UNSENT), deque()
@@ -144,17 +165,17 @@ class Receiver:
     async def _work(self, session: Session) -> None:
         self.intake.connected(self._answers_to)
         self.connected = True
+        self._session = session
+        self._heard_at = self._loop.time()
         try:
-            async with asyncio.timeout(SILENCE_S) as self._silence, asyncio.TaskGroup() as tasks:
+            async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._settle())
                 while True:
                     send = await self._sends.get()
                     await session.send(send.to, encode(send.delivery))
                     self.sent_acks += isinstance(send.delivery, Ack)
-        except TimeoutError:
-            raise BrokerLostError(f"nothing was delivered for {SILENCE_S:g} s") from None
         finally:
-            self._silence = None
+            self._session = None
             self.connected = False
             self.intake.connection_lost()
 
@@ -168,8 +189,7 @@ class Receiver:
         self._perform()
 
     def _take(self, received: Received) -> None:
-        if self._silence is not None and not self._silence.expired():
-            self._silence.reschedule(self._loop.time() + SILENCE_S)
+        now = self._heard_at = self._loop.time()
         try:
             delivery = decode(received.envelope)
             if isinstance(delivery, Ack | Fetch):
@@ -178,15 +198,23 @@ class Receiver:
             self.poison += 1
             logger.warning("dropped a delivery: %s", error)
             return
-        self.intake.receive(delivery, self._loop.time())
+        self.intake.receive(delivery, now)
         if isinstance(delivery, Beat) and delivery.reign == self.intake.reign:
-            self._beat_at = self._loop.time()
+            self._beat_at = now
 
     async def _settle(self) -> None:
-        """Settle what is finished with: persisted, dropped, or held in memory because its delay is simulated."""
+        """Settle what is finished with: persisted, dropped, or held in memory because its delay is simulated.
+
+        Many at once, since each settling costs the broker and this node about as much as an ack. Raises BrokerLostError
+        when nothing is delivered any more.
+        """
         while True:
-            await self._settles.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_S):
+                    await self._settles.wait()
             self._settles.clear()
+            if self._loop.time() - self._heard_at > SILENCE_S:
+                raise BrokerLostError(f"nothing was delivered for {SILENCE_S:g} s")
             last = None
             while self._unsettled and not self.intake.needs(self._unsettled[0][1]):
                 last, _ = self._unsettled.popleft()

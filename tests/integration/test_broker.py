@@ -1,6 +1,7 @@
 """What happens on the broker, and what happens when it goes away."""
 
 import asyncio
+from functools import partial
 
 import aio_pika
 
@@ -96,3 +97,19 @@ async def test_a_queue_with_the_arguments_of_another_version_is_replaced(
             await channel.declare_queue(f"replog.{cluster.log_name}.node.node1", durable=True)
         await cluster.started()
         await cluster.master.append("message", w=2)
+
+
+async def test_what_a_secondary_has_finished_with_is_settled_though_nothing_follows(
+    cluster: Cluster, broker: AnyBroker
+) -> None:
+    management = Management(broker, cluster.http)
+    await cluster.master.append("message", w=3)
+    cluster.master.kill()
+
+    async def is_settled(name: str) -> bool:
+        queue = await management.get("queues", "/", f"replog.{cluster.log_name}.node.{name}")
+        counts = queue.get("message_stats", {})
+        return bool(counts.get("deliver", 0) > 0 and counts.get("ack", 0) == counts["deliver"])
+
+    for name in cluster.secondaries:
+        await eventually(partial(is_settled, name), f"{name} has settled all that was delivered to it")

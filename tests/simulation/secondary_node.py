@@ -11,6 +11,7 @@ from tests.simulation.history import Read
 from tests.simulation.host import Driver, Host
 
 SILENCE_S: Final = 10.0
+SETTLE_S: Final = 0.2
 
 
 class Secondary(Driver):
@@ -27,6 +28,7 @@ class Secondary(Driver):
             fresh_id=self.world.fresh_id,
         )
         self._unsettled: deque[tuple[int, int]] = deque()
+        self._settles_few = False
         self._wakeup: float | None = None
         self._heard = self.world.now
         self._watch()
@@ -40,7 +42,8 @@ class Secondary(Driver):
                 case Send(to, delivery):
                     if self.session is not None:
                         self.session.send(to, encode(delivery))
-        self._settle()
+        if len(self._unsettled) >= max(1, self.world.plan.weather.prefetch // 2):
+            self._settle()
         wakeup = self.intake.next_wakeup()
         if wakeup is not None and (self._wakeup is None or wakeup < self._wakeup):
             self._wakeup = wakeup
@@ -55,6 +58,12 @@ class Secondary(Driver):
     def _wake_up(self) -> None:
         self._wakeup = None
         self._perform()
+
+    def _settle_few(self) -> None:
+        self._settle()
+        self._settles_few = bool(self._unsettled)
+        if self._settles_few:
+            self.after(SETTLE_S, self._settle_few)
 
     def _settle(self) -> None:
         last = None
@@ -98,6 +107,9 @@ class Secondary(Driver):
             self.intake.receive(delivery, self.clock)
         if tag:
             self._unsettled.append((tag, self.intake.accepted.offset))
+            if not self._settles_few:
+                self._settles_few = True
+                self.after(SETTLE_S, self._settle_few)
         self._perform()
 
     def confirmed(self, _: Session, __: int) -> None:
