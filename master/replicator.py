@@ -360,8 +360,8 @@ class Replicator:
             return
         now = time.monotonic()
         self.reign.receive(delivery, now)
-        self.metrics.received(delivery, now)
         self._perform()
+        self.metrics.received(delivery, now)
 
     def _copies(self, ticket: Ticket) -> Copies:
         assert ticket.offset is not None
