@@ -105,6 +105,7 @@ class Replicator:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._break())
                 tasks.create_task(self._commit())
+                tasks.create_task(self._log.work_off_journal())
                 tasks.create_task(self._find_keys())
                 tasks.create_task(self._tick())
                 tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))

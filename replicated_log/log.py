@@ -8,12 +8,13 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final, Self
 
 from replicated_log import key_index
 from replicated_log.batch import START, Batch, Position
+from replicated_log.checkpoint import Checkpointer, checkpoint
 from replicated_log.directory_lock import holding
 from replicated_log.log_reader import CorruptLogError, LogReader, database, naming_damage
 from replicated_log.write_ahead import refuse_damaged_journal
@@ -23,13 +24,10 @@ _WITHOUT_KEYS: Final = 1
 """The format before there were idempotency keys; such a log gets their table when it is opened."""
 _CHECKED_AT_OPEN: Final = 1000
 """Batches at the log's end whose contiguity, checksums and chains are verified each time it is opened."""
-_CHECKPOINT_BYTES: Final = 8 << 20
-_CHECKPOINT_COMMITS: Final = 200
-"""SQLite's journal is worked off once this much, or so many commits, were appended to it.
-
-The next commit waits for that: for three syncs, and for the time that the bytes take. So small commits wait for few
-bytes, and large ones not too often for the syncs.
-"""
+_LONG_JOURNAL_BYTES: Final = 8 << 20
+"""SQLite's journal is to be worked off once this much was appended to it: see :attr:`Log.journal_is_long`."""
+_JOURNAL_BYTES: Final = 2 * _LONG_JOURNAL_BYTES
+"""When as much was, because nobody did so or the disk does not keep up, the commit itself waits for that."""
 _JOURNAL_INDEX_BYTES: Final = 256 << 10
 """The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond a checkpoint."""
 _PAGE_BYTES: Final = 4 << 10
@@ -38,10 +36,13 @@ _COMMIT_JOURNAL_BYTES: Final = 2 * _PAGE_BYTES
 _KEY_JOURNAL_BYTES: Final = 3 * _PAGE_BYTES
 """What a key adds: the pages of the table and its index that it comes into, and those of the one forgotten for it."""
 
+_UNLOCKED: Final = nullcontext()
+
 _INSERT: Final = "INSERT INTO batches VALUES"
 _ROW: Final = "(?, ?, ?, ?)"
 _FEW_ROWS: Final = 16
-"""Each number of rows is a statement that the connection keeps prepared."""
+_FEW_BYTES: Final = 256 << 10
+"""Of batches that are committed by one statement: one for each number of rows, which keeps the last ones it has had."""
 
 _SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
@@ -73,23 +74,35 @@ class Log:
     ``epoch`` is the highest reign this disk has opened (master) or stored a batch of (secondary), 0 for none.
     """
 
-    def __init__(self, directory: Path, connection: sqlite3.Connection, end: Position, held: ExitStack) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        connection: sqlite3.Connection,
+        database_file: int,
+        end: Position,
+        held: ExitStack,
+        alone: AbstractContextManager[object],
+    ) -> None:
         self.directory = directory
         self.end = end
         self._connection = connection
-        self._held = held
+        self._database_file = database_file
+        self._alone = alone
         self._in_journal = 0
-        self._commits_in_journal = 0
         reader = LogReader(connection)
         self._last_key = reader.last_key()
         identity = reader.identity()
         self.disk_id = identity.disk_id
         self.log_id = identity.log_id
         self.epoch = identity.epoch
+        # Not before: until here, whoever opens it closes what it holds when something is raised.
+        self._held = held.pop_all()
 
     @classmethod
-    def open(cls, directory: Path, node: str) -> Self:
+    def open(cls, directory: Path, node: str, alone: AbstractContextManager[object] = _UNLOCKED) -> Self:
         """Open, or create, the log of ``node`` in ``directory``, and hold the directory until :meth:`close`.
+
+        ``alone`` is a lock where a checkpointer is to run beside the commits: SQLite does one checkpoint at a time.
 
         Raises LogInUseError, WrongLogError, CorruptLogError, or OSError and sqlite3.Error from below.
         """
@@ -97,15 +110,19 @@ class Log:
         with ExitStack() as held:
             held.enter_context(holding(directory, node))
             refuse_damaged_journal(directory)
+            # Closing these files releases the locks that SQLite has on them: never while it has them open.
+            files = held.enter_context(ExitStack())
             connection = held.enter_context(closing(_connect(directory)))
             with naming_damage():
                 _initialise(connection, node)
             # Also where the log is not new: its first process may have been killed before it came to this.
             _sync(directory)
-            held.enter_context(_room_for_journal_index(directory))
+            files.enter_context(_room_for_journal_index(directory))
+            database_file = files.enter_context(database(directory).open("rb")).fileno()
             # What a killed process has written can be read, and need not be on disk yet.
-            _checkpoint(connection)
-            return cls(directory, connection, LogReader(connection).verified_end(_CHECKED_AT_OPEN), held.pop_all())
+            checkpoint(connection)
+            end = LogReader(connection).verified_end(_CHECKED_AT_OPEN)
+            return cls(directory, connection, database_file, end, held, alone)
 
     def close(self) -> None:
         self._held.close()
@@ -149,7 +166,9 @@ class Log:
             end, epoch = batch.end, max(epoch, batch.epoch)
         keyed = [append for batch in batches for append in batch.keyed]
         rows = [(batch.first_offset, batch.count, batch.chain, batch.data) for batch in batches]
-        if 0 < len(rows) <= _FEW_ROWS and not keyed and (log_id, epoch) == (self.log_id, self.epoch):
+        size = sum(len(batch.data) for batch in batches)
+        is_small = 0 < len(rows) <= _FEW_ROWS and size <= _FEW_BYTES
+        if is_small and not keyed and (log_id, epoch) == (self.log_id, self.epoch):
             self._insert_few(rows)
         else:
             with self._transaction():
@@ -162,10 +181,32 @@ class Log:
                     _set_meta(self._connection, "epoch", epoch)
         self.log_id, self.end, self.epoch = log_id, end, epoch
         self._last_key += len(keyed)
-        self._commits_in_journal += 1
-        self._in_journal += _COMMIT_JOURNAL_BYTES + sum(len(batch.data) for batch in batches)
+        self._in_journal += _COMMIT_JOURNAL_BYTES + size
         self._in_journal += len(keyed) * _KEY_JOURNAL_BYTES
-        self._checkpoint_when_due()
+        if self._in_journal >= _JOURNAL_BYTES:
+            self.checkpoint()
+
+    @property
+    def journal_is_long(self) -> bool:
+        """True when it is time for a checkpointer to copy what it can, and then for :meth:`checkpoint`.
+
+        Otherwise an append does all of that once in a while, and takes many times as long as others.
+        """
+        return self._in_journal >= _LONG_JOURNAL_BYTES
+
+    def checkpointer(self) -> Checkpointer:
+        """A new one for this log, for a thread of its own. Close it before the log."""
+        return Checkpointer(_connect(self.directory), self._database_file, database(self.directory), self._alone)
+
+    def checkpoint(self) -> None:
+        """Move what is left in SQLite's journal to the database, so that the next commit begins it anew.
+
+        That commit goes behind the others where a reader has been reading since before them. Raises as :meth:`append`,
+        but no DiskFullError: without room, the journal becomes longer.
+        """
+        with self._alone:
+            if checkpoint(self._connection):
+                self._in_journal = 0
 
     def _insert_few(self, rows: Sequence[tuple[int, int, bytes, bytes]]) -> None:
         """Commit them, and nothing else, by one statement: it is a transaction by itself.
@@ -175,11 +216,6 @@ class Log:
         with self._refusing_when_full():
             values = [value for row in rows for value in row]
             self._connection.execute(f"{_INSERT} {', '.join([_ROW] * len(rows))}", values)
-
-    def _checkpoint_when_due(self) -> None:
-        is_due = self._in_journal >= _CHECKPOINT_BYTES or self._commits_in_journal >= _CHECKPOINT_COMMITS
-        if is_due and _checkpoint(self._connection):
-            self._in_journal = self._commits_in_journal = 0
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -250,27 +286,12 @@ def _expected_schema() -> set[tuple[object, ...]]:
         return _schema(connection)
 
 
-def _checkpoint(connection: sqlite3.Connection) -> bool:
-    """Sync SQLite's journal and move it to the database; False when there is no room for that, which harms nothing.
-
-    SQLite does so by itself, but then keeps a failure to write or sync to itself too, and tries again.
-    """
-    try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-            raise
-        return False
-    return True
-
-
 @contextmanager
 def _room_for_journal_index(directory: Path) -> Iterator[None]:
     """Reserve it on disk, as long as there is room.
 
     SQLite asks for it when it is needed, which is when a commit is written, and may then be on disk or not; where the
-    disk is full, that is an I/O error to it. The file stays open until the end: closing it would release the locks
-    that SQLite has on it.
+    disk is full, that is an I/O error to it. The file stays open meanwhile.
     """
     with (directory / f"{database(directory).name}-shm").open("r+b") as file:
         try:

@@ -74,6 +74,7 @@ class Receiver:
         """Persist, ack and fetch, for ever. Raises what the log raises: after that nothing may go on."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._persist())
+            tasks.create_task(self._log.work_off_journal())
             tasks.create_task(self._keep_time())
             tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
 

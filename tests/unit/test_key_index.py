@@ -90,7 +90,7 @@ def test_a_log_from_before_there_were_keys_is_opened_and_gets_their_index(tmp_pa
 
 
 def test_keys_fill_the_journal_too_so_it_is_worked_off_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.log, "_CHECKPOINT_BYTES", 1 << 16)
+    monkeypatch.setattr(replicated_log.log, "_JOURNAL_BYTES", 1 << 16)
     with closing(Log.open(tmp_path, "node1")) as log:
         log.adopt(LOG_ID)
         for number in range(100):

@@ -1,0 +1,58 @@
+"""Working off SQLite's journal: what it holds is moved to the database, so that it can begin anew.
+
+Most of that can be done beside the thread that commits, and the rest takes little more than a sync.
+"""
+
+import os
+import sqlite3
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+
+class Checkpointer:
+    """Copies a log's journal to its database while commits go on. For one thread at a time.
+
+    Commits that come meanwhile stay in the journal, which thus goes on until somebody checkpoints between two of them.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, database_file: int, database: Path, alone: AbstractContextManager[object]
+    ) -> None:
+        self._connection = connection
+        self._database_file = database_file
+        self._database = database
+        self._alone = alone
+        self._connection.execute("PRAGMA synchronous = FULL")
+        # Some versions of SQLite see no journal before they have read something.
+        self._connection.execute("SELECT 1 FROM meta").fetchone()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def copy(self) -> None:
+        """Copy what has been committed by now, as far as no reader needs what it replaces, and sync it.
+
+        Nothing is lost where there is no room for it. Raises sqlite3.Error and OSError, which leave unknown what is on
+        disk: the process must end, and open the log anew.
+        """
+        with self._alone:
+            checkpoint(self._connection)
+        # SQLite leaves this to the checkpoint after which nothing remains.
+        try:
+            os.fdatasync(self._database_file)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._database)) from error
+
+
+def checkpoint(connection: sqlite3.Connection) -> bool:
+    """Sync SQLite's journal and move it to the database; False when there is no room for that, which harms nothing.
+
+    SQLite does so by itself, but then keeps a failure to write or sync to itself too, and tries again.
+    """
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        return False
+    return True

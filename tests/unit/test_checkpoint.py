@@ -1,0 +1,156 @@
+"""SQLite's journal is worked off beside commits, and the log is none the worse for it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Lock, Thread
+
+import pytest
+
+from replicated_log.batch import MAX_BATCH_BYTES
+from replicated_log.checkpoint import Checkpointer
+from replicated_log.log import Log
+from replicated_log.log_reader import LogReader, database
+from replicated_log.write_ahead import journal
+from tests.unit.builders import LOG_ID, make_batches
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    with closing(Log.open(tmp_path / "data", "node1", alone=Lock())) as log:
+        log.adopt(LOG_ID)
+        yield log
+
+
+@pytest.fixture
+def checkpointer(log: Log) -> Iterator[Checkpointer]:
+    with closing(log.checkpointer()) as checkpointer:
+        yield checkpointer
+
+
+def append(log: Log, size: int = 100_000) -> None:
+    log.append(make_batches("x" * size, previous=log.end))
+
+
+def records_in_database(log: Log) -> int:
+    """As many as are there without the journal."""
+    copy = log.directory.with_name("without the journal")
+    copy.mkdir(exist_ok=True)
+    shutil.copy(database(log.directory), copy)
+    with closing(LogReader.open(copy)) as reader:
+        return reader.verified().offset
+
+
+def test_what_was_committed_is_copied_and_synced(
+    log: Log, checkpointer: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: synced.append((os.fstat(file).st_ino, records_in_database(log))))
+    append(log)
+    append(log)
+    checkpointer.copy()
+    assert synced == [(database(log.directory).stat().st_ino, 2)]
+
+
+def test_the_journal_goes_on_until_the_rest_is_copied_between_two_commits(log: Log, checkpointer: Checkpointer) -> None:
+    append(log, 1_000_000)
+    with reading(log):
+        # The copy goes as far as the reader, so that something remains, as it does when commits come meanwhile.
+        append(log, 1_000_000)
+        checkpointer.copy()
+    append(log, 1_000_000)
+    long = journal(log.directory).stat().st_size
+    assert long > 3_000_000
+    log.checkpoint()
+    assert records_in_database(log) == 3
+    append(log, 1_000_000)
+    assert journal(log.directory).stat().st_size == long
+    with closing(LogReader.open(log.directory)) as reader:
+        assert reader.verified() == log.end
+
+
+@contextmanager
+def reading(log: Log) -> Iterator[None]:
+    with closing(LogReader.open(log.directory)) as reader, reader._snapshot():
+        assert reader.read(0, MAX_BATCH_BYTES)
+        yield
+
+
+def test_commits_and_copies_go_on_side_by_side(log: Log, checkpointer: Checkpointer) -> None:
+    def append_all() -> None:
+        for size in (10, 10_000, 200_000) * 200:
+            append(log, size)
+
+    committing = Thread(target=append_all)
+    committing.start()
+    while committing.is_alive():
+        checkpointer.copy()
+        assert journal(log.directory).stat().st_size < 20 << 20
+    committing.join()
+    assert log.end.offset == 600
+    with closing(LogReader.open(log.directory)) as reader:
+        assert reader.verified() == log.end
+
+
+def test_a_journal_is_long_until_it_is_worked_off(log: Log, checkpointer: Checkpointer) -> None:
+    while not log.journal_is_long:
+        append(log, 1_000_000)
+    assert 8 <= log.end.offset <= 10
+    checkpointer.copy()
+    assert log.journal_is_long
+    log.checkpoint()
+    assert not log.journal_is_long
+
+
+def test_an_append_waits_for_a_copy_rather_than_let_the_journal_grow(tmp_path: Path) -> None:
+    """SQLite would not: it does one checkpoint at a time, and a second one nothing."""
+    copying: list[str] = []
+
+    class Alone:
+        def __enter__(self) -> None:
+            copying.append("enters")
+
+        def __exit__(self, *_: object) -> None:
+            copying.append(f"leaves, {records_in_database(opened)} in the database")
+
+    with closing(Log.open(tmp_path / "data", "node1", alone=Alone())) as opened:
+        opened.adopt(LOG_ID)
+        while not copying:
+            append(opened, 1_000_000)
+            assert opened.end.offset < 30
+        assert 16 <= opened.end.offset <= 18
+        assert copying == ["enters", f"leaves, {opened.end.offset} in the database"]
+        copying.clear()
+        append(opened)
+        with closing(opened.checkpointer()) as checkpointer:
+            checkpointer.copy()
+        assert copying == ["enters", f"leaves, {opened.end.offset} in the database"]
+
+
+def test_a_copy_that_can_not_be_synced_says_where(
+    log: Log, checkpointer: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    append(log)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        checkpointer.copy()
+    assert raised.value.filename == str(database(log.directory))
+
+
+def test_another_process_that_comes_and_goes_leaves_the_journal_where_it_is(log: Log) -> None:
+    """Who closes a database last removes its journal. SQLite knows by the locks, which one file less would release."""
+    append(log)
+    log.checkpointer().close()
+    look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT count(*) FROM batches'); c.close()"
+    subprocess.run([sys.executable, "-c", look, database(log.directory)], check=True)
+    append(log)
+    assert journal(log.directory).exists()
+    with closing(LogReader.open(log.directory)) as reader:
+        assert len(reader.read(0, MAX_BATCH_BYTES)) == 2
