@@ -10,7 +10,9 @@ from typing import Final
 from infra.log_thread import SLICE_KEYS, LogThread
 from infra.mark import Mark
 from infra.names import Names
-from infra.rabbitmq import Received, Session, keep_session
+from infra.rabbitmq.inbound import Received
+from infra.rabbitmq.keeping import keep_session
+from infra.rabbitmq.session import Session
 from master.copies import (
     Copies,
     EndMismatchError,

@@ -15,7 +15,10 @@ from infra.log_thread import LogThread
 from infra.mark import Mark
 from infra.metrics import Commits
 from infra.names import Names
-from infra.rabbitmq import PREFETCH, BrokerLostError, Received, Session, keep_session
+from infra.rabbitmq.inbound import Received
+from infra.rabbitmq.keeping import keep_session
+from infra.rabbitmq.session import PREFETCH, Session
+from infra.rabbitmq.trouble import BrokerLostError
 from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
 from replicated_log.intake import Intake, Notice, Persist, Send
 from replicated_log.log import DiskFullError

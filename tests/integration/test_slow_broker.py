@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-import infra.rabbitmq
-from infra.rabbitmq import Session, keep_session
+import infra.rabbitmq.keeping
+import infra.rabbitmq.session
+from infra.rabbitmq.keeping import keep_session
+from infra.rabbitmq.session import Session
 from replicated_log.delivery import Envelope
 from tests.cluster import PATIENCE_S
 from tests.container_broker import AnyBroker
@@ -51,8 +53,8 @@ async def sessions_until_published(proxy: TcpProxy, disturb: Callable[[], None])
 
 @pytest.fixture(autouse=True)
 def nothing_else_ends_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra.rabbitmq, "PUBLISH_TIMEOUT_S", TIMEOUT_S)
-    monkeypatch.setattr(infra.rabbitmq, "HEARTBEAT_S", 600)
+    monkeypatch.setattr(infra.rabbitmq.session, "PUBLISH_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr(infra.rabbitmq.keeping, "HEARTBEAT_S", 600)
 
 
 async def test_a_session_lasts_while_some_of_what_is_published_gets_through(broker: AnyBroker) -> None:

@@ -1,0 +1,206 @@
+"""A node's session with the broker: what it declares, consumes and publishes, and how it ends."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import aio_pika
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError
+from pamqp.common import FieldTable
+
+from infra.rabbitmq.inbound import Inbound, Received
+from infra.rabbitmq.outbound import Outbound
+from infra.rabbitmq.stream import Stream
+from infra.rabbitmq.trouble import BrokerLostError, broker_trouble
+from replicated_log.delivery import Envelope
+
+PREFETCH: Final = 16
+"""Unsettled deliveries at a secondary: times 4 MiB, they bound its memory."""
+NODE_QUEUE_BYTES: Final = 64 << 20
+REPLY_QUEUE_BYTES: Final = 16 << 20
+NODE_QUEUE_EXPIRES_MS: Final = 24 * 3600 * 1000
+PUBLISH_TIMEOUT_S: Final = 5.0
+"""Without that any gets through: a full window of large deliveries may well take longer, on a slow way."""
+WATCH_S: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """A node's two connections, both up until :meth:`lost` raises. ``afresh``: empty the node's queue first."""
+
+    def __init__(
+        self, publishing: AbstractConnection, consuming: AbstractConnection, outward: Stream, *, afresh: bool
+    ) -> None:
+        self._publishing = publishing
+        self._consuming = consuming
+        self._outward = outward
+        self._afresh = afresh
+        self._over = asyncio.get_running_loop().create_future()
+        self._carries = asyncio.Event()
+        self._publishes = 0
+        self._progress_at = 0.0
+        for connection in (publishing, consuming):
+            connection.close_callbacks.add(self._on_close)
+
+    async def open(self) -> None:
+        """Raises BrokerLostError, as all methods do."""
+        with broker_trouble():
+            await self._open_confirming()
+            self._direct = await self._channel(self._publishing, confirms=False)
+            self._to_queues = Outbound(await _underlay(self._direct), self._outward)
+            await self._open_inbound()
+
+    async def carries(self) -> None:
+        """Wait until something was delivered, or published and confirmed: only then is the session of use."""
+        await self._carries.wait()
+
+    async def lost(self) -> None:
+        """Wait for the end of the session, and raise BrokerLostError, or what a receiver has raised.
+
+        It ends too when of what is published nothing gets through for PUBLISH_TIMEOUT_S.
+        """
+        while not self._over.done():
+            await asyncio.wait([self._over], timeout=WATCH_S)
+            if self._publishes and asyncio.get_running_loop().time() - self._progress_at > PUBLISH_TIMEOUT_S:
+                self._end("the broker does not answer in time")
+        raise BrokerLostError(self._over.result())
+
+    async def declare_exchange(self, name: str, *, replace: bool = False) -> None:
+        """The durable fanout exchange; with ``replace``, one of another kind under this name gives way to it."""
+        with broker_trouble():
+            try:
+                await self._declare_fanout(name)
+            except ChannelPreconditionFailed:
+                if not replace:
+                    raise
+                logger.warning("exchange %s is of another kind: replacing it", name)
+                await self._open_confirming()
+                await self._confirming.exchange_delete(name)
+                await self._declare_fanout(name)
+
+    async def declare_node_queue(self, name: str, exchange: str) -> None:
+        """A secondary's queue: durable and bounded; one with other arguments under this name is replaced."""
+        arguments: FieldTable = {
+            "x-queue-type": "classic",
+            "x-max-length-bytes": NODE_QUEUE_BYTES,
+            "x-overflow": "drop-head",
+            "x-expires": NODE_QUEUE_EXPIRES_MS,
+        }
+        with broker_trouble():
+            try:
+                queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
+            except ChannelPreconditionFailed:
+                logger.warning("queue %s was declared with other arguments: replacing it", name)
+                await self._open_inbound()
+                await self._inbound.queue_delete(name)
+                queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
+            await queue.bind(exchange)
+            if self._afresh:
+                await queue.purge()
+
+    async def declare_reply_queue(self, name: str) -> None:
+        """A bounded queue that belongs to this session's consuming connection and goes with it."""
+        arguments: FieldTable = {
+            "x-queue-type": "classic",
+            "x-max-length-bytes": REPLY_QUEUE_BYTES,
+            "x-overflow": "drop-head",
+        }
+        with broker_trouble():
+            await self._inbound.declare_queue(name, exclusive=True, auto_delete=True, arguments=arguments)
+
+    async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
+        """Hand every delivery of ``queue`` to ``receive``, in order. ``settled``: they need not be settled."""
+
+        def on_delivery(received: Received) -> None:
+            self._carries.set()
+            try:
+                receive(received)
+            except Exception as error:  # noqa: BLE001 - it is what ends the session, and nothing else here
+                self._fail(error)
+
+        with broker_trouble():
+            await self._deliveries.consume(queue, on_delivery, settled=settled)
+
+    async def publish(self, exchange: str, envelope: Envelope) -> bool:
+        """Publish, and wait for the broker's confirm; False when the broker refuses. Calls keep their order."""
+        with broker_trouble():
+            try:
+                with self._watched():
+                    await self._to_exchanges.publish(exchange, envelope)
+            except DeliveryError as error:
+                logger.debug("the broker refused %s %s: %r", envelope.kind, envelope.message_id, error)
+                return False
+        self._carries.set()
+        return True
+
+    def post(self, queue: str, envelope: Envelope) -> bool:
+        """Send to one queue at once; False, and nothing is sent, when that has to wait, or the session is over."""
+        return self._to_queues.post(queue, envelope)
+
+    async def send(self, queue: str, envelope: Envelope) -> None:
+        """Send to one queue, unconfirmed; if there is no such queue any more, the delivery vanishes."""
+        with broker_trouble(), self._watched():
+            await self._to_queues.send(queue, envelope)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """To publish in, under the eyes of :meth:`lost`."""
+        loop = asyncio.get_running_loop()
+        if not self._publishes:
+            self._progress_at = loop.time()
+        self._publishes += 1
+        try:
+            yield
+        finally:
+            self._publishes -= 1
+            self._progress_at = loop.time()
+
+    async def _open_confirming(self) -> None:
+        self._confirming = await self._channel(self._publishing, confirms=True)
+        self._to_exchanges = Outbound(await _underlay(self._confirming), self._outward)
+
+    async def _open_inbound(self) -> None:
+        self._inbound = await self._channel(self._consuming, confirms=False)
+        self._deliveries = Inbound(await _underlay(self._inbound))
+        await self._inbound.set_qos(prefetch_count=PREFETCH)
+
+    async def _channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
+        channel = connection.channel(publisher_confirms=confirms)
+        await channel.initialize()
+        underlay = await _underlay(channel)
+        underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
+        return channel
+
+    async def _declare_fanout(self, name: str) -> None:
+        await self._confirming.declare_exchange(name, aio_pika.ExchangeType.FANOUT, durable=True)
+
+    def watch_channels(self) -> None:
+        """From now on, the end of a channel is the end of the session. (Declaring may cost a channel and go on.)"""
+        for channel in (self._confirming, self._direct, self._inbound):
+            channel.close_callbacks.add(self._on_close)
+
+    def _on_close(self, _: object, error: BaseException | None) -> None:
+        self._end(repr(error) if error else "closed")
+
+    def _on_cancel(self, _: object) -> None:
+        self._end("the broker has cancelled a consumer")
+
+    def _fail(self, error: Exception) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    def _end(self, reason: str) -> None:
+        if not self._over.done():
+            self._over.set_result(reason)
+
+
+async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
+    """The channel of aiormq that aio-pika's wraps."""
+    underlay = await channel.get_underlay_channel()
+    assert isinstance(underlay, aiormq.Channel)
+    return underlay
