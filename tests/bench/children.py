@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
@@ -32,6 +32,15 @@ class Children:
         """Start ``command``; it gets ``death_signal`` when this process dies."""
         with self._log(name).open("ab") as log:
             self._running[name] = start_child(command, output=log, death_signal=death_signal)
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Start them in here: if that fails, those that run are stopped."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Raises LoadError when ``condition`` doesn't come to hold, or when one of the processes ends before."""

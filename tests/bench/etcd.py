@@ -60,13 +60,10 @@ class Etcd(Peer):
         self._urls = urls[: len(_NODES)]
         peer_urls = dict(zip(_NODES, urls[len(_NODES) :], strict=True))
         cluster = ",".join(f"{name}={url}" for name, url in peer_urls.items())
-        try:
+        with self._nodes.starting():
             for name, url in zip(_NODES, self._urls, strict=True):
                 self._start(name, url, peer_urls[name], cluster)
             self._nodes.wait_until(self._is_up)
-        except BaseException:
-            self._nodes.stop()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -53,15 +53,12 @@ class Redis(Peer):
         _server()
         self.directory.mkdir(parents=True)
         self._ports = dict(zip(_NODES, free_ports(len(_NODES)), strict=True))
-        try:
+        with self._nodes.starting():
             self._start("a")
             self._nodes.wait_until(lambda: self._tries("a", "PING") == "PONG")
             for replica in ("b", "c"):
                 self._start(replica, "--replicaof", "127.0.0.1", f"{self._ports['a']}")
             self._nodes.wait_until(lambda: self._tries("a", "WAIT", "2", "100") == "2")
-        except BaseException:
-            self._nodes.stop()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:

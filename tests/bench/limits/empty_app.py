@@ -43,12 +43,9 @@ class EmptyApp:
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True)
         (self.port,) = free_ports(1)
-        try:
+        with self._server.starting():
             self._server.start("empty_server", [sys.executable, "-P", empty_server.__file__, f"{self.port}"])
             self._server.wait_until(self._takes_connections)
-        except BaseException:
-            self._server.stop()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
