@@ -6,6 +6,7 @@ a key.
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,6 +32,8 @@ SLICE_KEYS: Final = 64
 """As many keys are looked up in one go, each perhaps in a batch of its own: whoever comes next waits no longer."""
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class LogDiskError(OSError):
@@ -89,7 +92,9 @@ def _succeed(result: asyncio.Future[T], value: T) -> None:
 
 
 def _fail(result: asyncio.Future[T], error: BaseException) -> None:
-    if not result.done():
+    if result.done():
+        logger.error("nobody waits any more for what has failed: %r", error)
+    else:
         result.set_exception(error)
 
 

@@ -218,7 +218,8 @@ class Replicator:
         try:
             self._perform()
         except Exception as error:  # noqa: BLE001 - the loop would only log it, and the master go on without a part
-            self._broken.set_exception(error)
+            if not self._broken.done():
+                self._broken.set_exception(error)
 
     def _perform(self) -> None:
         self._due = False

@@ -27,9 +27,12 @@ _CHECKED_AT_OPEN: Final = 1000
 _LONG_JOURNAL_BYTES: Final = 8 << 20
 """SQLite's journal is to be worked off once this much was appended to it: see :attr:`Log.journal_is_long`."""
 _JOURNAL_BYTES: Final = 2 * _LONG_JOURNAL_BYTES
-"""When as much was, because nobody did so or the disk does not keep up, the commit itself waits for that."""
+"""When as much was, because nobody did so or the disk does not keep up, the commit itself waits for that.
+
+Where readers never pause, the journal does not begin anew, and takes more until they do.
+"""
 _JOURNAL_INDEX_BYTES: Final = 256 << 10
-"""The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond a checkpoint."""
+"""The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond two checkpoints."""
 _PAGE_BYTES: Final = 4 << 10
 _COMMIT_JOURNAL_BYTES: Final = 2 * _PAGE_BYTES
 """What a commit adds to the journal beyond its batches: the pages that they fill in part, and where these hang."""

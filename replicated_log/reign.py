@@ -198,6 +198,8 @@ class Reign(Generic[Ticket]):
     def connected(self, reply_to: str) -> None:
         """The broker can be published to; acks and fetches come in by the queue ``reply_to``."""
         self._reply_to = reply_to
+        # An ack may have come while the last connection was closing: what it asked to be read went with that.
+        self.progress.connection_lost()
         self._unconfirmed = 0
         self._next_beat = 0.0
         self._skip_publishing()

@@ -191,7 +191,9 @@ class Session:
         self._end("the broker has cancelled a consumer")
 
     def _fail(self, error: Exception) -> None:
-        if not self._over.done():
+        if self._over.done():
+            logger.error("a delivery that came when the session was over: %s", error, exc_info=error)
+        else:
             self._over.set_exception(error)
 
     def _end(self, reason: str) -> None:

@@ -199,6 +199,17 @@ def test_a_chain_that_was_not_read_when_the_connection_was_lost_is_asked_for_aga
         reign.connection_lost()
 
 
+def test_a_chain_that_a_late_ack_asked_for_is_asked_for_again_on_the_next_connection() -> None:
+    log = make_batches("a", "b")
+    reign = new_reign("node1", end=log[1].end)
+    reign.connection_lost()
+    reign.receive(make_ack(log[0].end), 0.0)
+    assert reign.decisions() == [ReadChain(1)]
+    reign.connected("acks")
+    reign.receive(make_ack(log[0].end), 0.0)
+    assert only(reign.decisions(), ReadChain) == [ReadChain(1)]
+
+
 def test_waiting_for_what_is_held_already_ends_at_once() -> None:
     (batch,) = make_batches("a")
     reign = new_reign("node1", end=batch.end)
