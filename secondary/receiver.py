@@ -203,14 +203,17 @@ class Receiver:
             logger.warning("dropped a delivery: %s", error)
             return
         self.intake.receive(delivery, now)
-        if isinstance(delivery, Beat) and delivery.reign == self.intake.reign:
-            self._beat_at = now
+        if isinstance(delivery, Beat):
+            # Not to be delivered once more when its master is long gone, and this process another one.
+            self._settles.set()
+            if delivery.reign == self.intake.reign:
+                self._beat_at = now
 
     async def _settle(self) -> None:
         """Settle what is finished with: persisted, dropped, or held in memory because its delay is simulated.
 
-        Many at once, since each settling costs the broker and this node about as much as an ack. Raises BrokerLostError
-        when nothing is delivered any more.
+        Many at once, and at each beat, since each settling costs the broker and this node about as much as an ack.
+        Raises BrokerLostError when nothing is delivered any more.
         """
         while True:
             with suppress(TimeoutError):
