@@ -71,7 +71,7 @@ class Threaded:
                 return
             try:
                 value = function()
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the call gets it
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it, or it is logged
                 loop.call_soon_threadsafe(_fail, result, error)
             else:
                 loop.call_soon_threadsafe(_succeed, result, value)
@@ -136,8 +136,8 @@ class LogThread:
     async def work_off_journal(self) -> None:
         """Keep SQLite's journal short beside the appends, which otherwise wait for that now and then. Never returns.
 
-        Raises sqlite3.Error or OSError as an append does, with which this belongs into one TaskGroup: no more is to be
-        appended then.
+        Raises sqlite3.Error or OSError as an append does, with which this belongs into one TaskGroup: the process is
+        to end then.
         """
         while True:
             await self._journal_is_long.wait()

@@ -51,7 +51,7 @@ class Inbound:
         self._pieces: list[bytes] = []
         self._missing = 0
         self._pass_on = channel.frames.put
-        channel.frames.put = self._put  # type: ignore[method-assign]
+        channel.frames.put = self._put  # type: ignore[method-assign]  # the one place all frames pass
 
     async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
         async def never(_: DeliveredMessage) -> None:

@@ -48,7 +48,7 @@ class Session:
             connection.close_callbacks.add(self._on_close)
 
     async def open(self) -> None:
-        """Raises BrokerLostError, as all methods do."""
+        """Raises BrokerLostError, as all methods do that wait."""
         with broker_trouble():
             await self._open_confirming()
             self._direct = await self._channel(self._publishing, confirms=False)

@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
-from infra.log_lines import LogLines, printable
+from infra.log_lines import ExceptionInfo, LogLines, printable
 
 
-def formatted(message: str, *arguments: object, **kwargs: object) -> str:
-    record = logging.LogRecord("infra.http", logging.INFO, __file__, 1, message, arguments, kwargs.get("exc_info"))  # type: ignore[arg-type]
+def formatted(message: str, *arguments: object, exc_info: ExceptionInfo | None = None) -> str:
+    record = logging.LogRecord("infra.http", logging.INFO, __file__, 1, message, arguments, exc_info)
     return LogLines().format(record)
 
 
