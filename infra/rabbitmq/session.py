@@ -183,6 +183,8 @@ class Session:
         """From now on, the end of a channel is the end of the session. (Declaring may cost a channel and go on.)"""
         for channel in (self._confirming, self._direct, self._inbound):
             channel.close_callbacks.add(self._on_close)
+            if channel.is_closed:
+                self._end("a channel closed before it was watched")
 
     def _on_close(self, _: object, error: BaseException | None) -> None:
         self._end(repr(error) if error else "closed")
