@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -40,6 +41,10 @@ class LogDiskError(OSError):
     """Raised in the place of an error of SQLite's, which does not say where: names it, and the data directory."""
 
 
+class _NobodyWaitsError(Exception):
+    """Raised in the place of a call, whose caller was cancelled before it came to it."""
+
+
 class Threaded:
     """An object that lives on a thread of its own.
 
@@ -50,6 +55,20 @@ class Threaded:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
+
+    def begin(self, function: Callable[[], T], done: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
+        """Call it there, after what was to be called before; then tell ``done`` or ``failed``, on this event loop."""
+        loop = asyncio.get_running_loop()
+
+        def call() -> None:
+            try:
+                value = function()
+            except Exception as error:  # noqa: BLE001 - whoever began it is told
+                loop.call_soon_threadsafe(failed, error)
+            else:
+                loop.call_soon_threadsafe(done, value)
+
+        self._calls.put(call)
 
     async def call(self, function: Callable[[], T]) -> T:
         """Call it there. When the caller is cancelled, a call that has begun still ends."""
@@ -63,20 +82,14 @@ class Threaded:
         await closed
 
     def _called(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[T] = loop.create_future()
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
-        def call() -> None:
+        def call() -> T:
             if result.cancelled():
-                return
-            try:
-                value = function()
-            except BaseException as error:  # noqa: BLE001 - whoever waits gets it, or it is logged
-                loop.call_soon_threadsafe(_fail, result, error)
-            else:
-                loop.call_soon_threadsafe(_succeed, result, value)
+                raise _NobodyWaitsError
+            return function()
 
-        self._calls.put(call)
+        self.begin(call, partial(_succeed, result), partial(_fail, result))
         return result
 
     def _work(self) -> None:
@@ -91,11 +104,11 @@ def _succeed(result: asyncio.Future[T], value: T) -> None:
         result.set_result(value)
 
 
-def _fail(result: asyncio.Future[T], error: BaseException) -> None:
-    if result.done():
-        logger.error("nobody waits any more for what has failed: %r", error)
-    else:
+def _fail(result: asyncio.Future[T], error: Exception) -> None:
+    if not result.done():
         result.set_exception(error)
+    elif not isinstance(error, _NobodyWaitsError):
+        logger.error("nobody waits any more for what has failed: %r", error)
 
 
 class LogThread:
@@ -119,19 +132,29 @@ class LogThread:
         self._key_reader, self._keys = keys
         self._client_reader, self._clients = clients
 
-    async def append(self, batches: Sequence[Batch], *, adopt: str | None = None, epoch: int = 0) -> float:
-        """As :meth:`Log.append`; returns the seconds that it took."""
+    def append(
+        self,
+        batches: Sequence[Batch],
+        done: Callable[[float], None],
+        failed: Callable[[Exception], None],
+        *,
+        adopt: str | None = None,
+        epoch: int = 0,
+    ) -> None:
+        """Begin to do as :meth:`Log.append`. ``done`` is told how many seconds it took, ``failed`` what it raised."""
 
         def append() -> float:
             begin = time.perf_counter()
             self.log.append(batches, adopt=adopt, epoch=epoch)
             return time.perf_counter() - begin
 
-        took_s = await self._committing.call(append)
-        if self.log.journal_is_long:
-            self._journal_is_long.set()
-        self.on_disk.moved()
-        return took_s
+        def appended(took_s: float) -> None:
+            if self.log.journal_is_long:
+                self._journal_is_long.set()
+            self.on_disk.moved()
+            done(took_s)
+
+        self._committing.begin(append, appended, failed)
 
     async def work_off_journal(self) -> None:
         """Keep SQLite's journal short beside the appends, which otherwise wait for that now and then. Never returns.

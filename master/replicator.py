@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from infra.callbacks import Callbacks
 from infra.log_thread import SLICE_KEYS, LogThread
 from infra.mark import Mark
 from infra.names import Names
@@ -24,6 +25,7 @@ from master.copies import (
 )
 from master.deadlines import Deadlines
 from master.metrics import MasterMetrics
+from replicated_log.batch import Batch
 from replicated_log.decisions import (
     AnswerFetch,
     Appended,
@@ -68,7 +70,6 @@ class Replicator:
     def __init__(self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_url: str) -> None:
         self.reign = reign
         self.committed = Mark(lambda: reign.progress.committed_end)
-        self.connected = False
         self.poison = 0
         self.disk_full_at: float | None = None
         """When the disk last refused a commit, on the monotonic clock; None since one went well."""
@@ -80,17 +81,24 @@ class Replicator:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._due = False
-        self._broken: asyncio.Future[None] = self._loop.create_future()
+        self._callbacks = Callbacks()
+        self._on_gathered = self._callbacks.watched(self._perform)
+        self._on_committed = self._callbacks.watched(self._committed)
+        self._on_not_committed = self._callbacks.watched(self._not_committed)
         self._waiting: Deadlines[Ticket] = Deadlines(self._give_up)
         self._connections = 0
         self._reply_to = ""
         self._begins_at = log.log.end.offset
-        self._commits: asyncio.Queue[Commit] = asyncio.Queue()
         self._lookups: asyncio.Queue[str] = asyncio.Queue()
-        # These two belong to one session. The reign bounds what it wants published and the chains it wants read;
-        # whoever wants to fetch asks again, so a full queue may lose that.
-        self._publishes: asyncio.Queue[Publish] = asyncio.Queue()
+        # The reads belong to one session. The reign bounds the chains it wants read; whoever wants to fetch asks again,
+        # so a full queue may lose that.
+        self._session: Session | None = None
         self._reads: asyncio.Queue[ReadChain | AnswerFetch] = asyncio.Queue()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session with the broker."""
+        return self._session is not None
 
     @property
     def disk_full(self) -> bool:
@@ -105,8 +113,7 @@ class Replicator:
         """Commit, publish and count, for ever. Raises what the log raises: after that nothing may go on."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._break())
-                tasks.create_task(self._commit())
+                tasks.create_task(self._callbacks.failed())
                 tasks.create_task(self._log.work_off_journal())
                 tasks.create_task(self._find_keys())
                 tasks.create_task(self._tick())
@@ -114,9 +121,6 @@ class Replicator:
         finally:
             # Whoever still waits would wait in vain: let them be told what is known of their messages.
             self.wind_up(0)
-
-    async def _break(self) -> None:
-        await self._broken
 
     async def append(
         self, messages: list[bytes], *, w: int, timeout_s: float, key: str | None = None, if_end: int | None = None
@@ -161,7 +165,7 @@ class Replicator:
         self._waiting.add(ticket, timeout_s)
         if not self._due:
             self._due = True
-            self._loop.call_soon(self._perform_gathered)
+            self._loop.call_soon(self._on_gathered)
         return ticket
 
     async def wait(self, offset: int, *, w: int, timeout_s: float) -> Copies:
@@ -214,13 +218,6 @@ class Replicator:
         self._stopping = True
         self._waiting.shorten(grace_s)
 
-    def _perform_gathered(self) -> None:
-        try:
-            self._perform()
-        except Exception as error:  # noqa: BLE001 - the loop would only log it, and the master go on without a part
-            if not self._broken.done():
-                self._broken.set_exception(error)
-
     def _perform(self) -> None:
         self._due = False
         for decision in self.reign.decisions():
@@ -230,10 +227,10 @@ class Replicator:
                 case Appended(ticket, offset):
                     ticket.place(offset, self.reign.id.epoch)
                     self.metrics.appended(ticket.started)
-                case Commit():
-                    self._commits.put_nowait(decision)
-                case Publish():
-                    self._publishes.put_nowait(decision)
+                case Commit(batches):
+                    self._log.append(batches, partial(self._on_committed, batches), self._on_not_committed)
+                case Publish(delivery):
+                    self._publish(delivery)
                 case FindKey(key):
                     self._lookups.put_nowait(key)
                 case ReadChain():
@@ -265,20 +262,18 @@ class Replicator:
         if self._waiting.discard(ticket):
             _tell(ticket, outcome)
 
-    async def _commit(self) -> None:
-        while True:
-            commit = await self._commits.get()
-            try:
-                took_s = await self._log.append(commit.batches)
-            except DiskFullError as error:
-                self._show_disk_full(True, f"{error}: nothing is appended until there is")
-                self.reign.commit_refused()
-                self._perform()
-            else:
-                self._show_disk_full(False, "there is room on the disk again")
-                self.reign.committed()
-                self._perform()
-                self.metrics.committed(commit.batches, took_s, time.monotonic())
+    def _committed(self, batches: Sequence[Batch], took_s: float) -> None:
+        self._show_disk_full(False, "there is room on the disk again")
+        self.reign.committed()
+        self._perform()
+        self.metrics.committed(batches, took_s, time.monotonic())
+
+    def _not_committed(self, error: Exception) -> None:
+        if not isinstance(error, DiskFullError):
+            raise error
+        self._show_disk_full(True, f"{error}: nothing is appended until there is")
+        self.reign.commit_refused()
+        self._perform()
 
     async def _find_keys(self) -> None:
         """Look up in the log what was asked for meanwhile, many at once."""
@@ -309,19 +304,14 @@ class Replicator:
         await session.consume(self._reply_to, self._receive, settled=True)
 
     async def _work(self, session: Session) -> None:
-        self._publishes, self._reads = asyncio.Queue(), asyncio.Queue()
-        self.reign.connected(self._reply_to)
-        self.reign.tick(time.monotonic())
-        self._perform()
-        self.connected = True
+        self._session, self._reads = session, asyncio.Queue()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(session))
-                while True:
-                    publish = await self._publishes.get()
-                    tasks.create_task(self._publish(session, publish.delivery))
+            self.reign.connected(self._reply_to)
+            self.reign.tick(time.monotonic())
+            self._perform()
+            await self._read(session)
         finally:
-            self.connected = False
+            self._session = None
             self.reign.connection_lost()
 
     async def _tick(self) -> None:
@@ -330,8 +320,12 @@ class Replicator:
             self._perform()
             await asyncio.sleep(BEAT_INTERVAL_S)
 
-    async def _publish(self, session: Session, delivery: LiveBatches | Beat) -> None:
-        self.metrics.published(delivery, taken=await session.publish(self._names.exchange, encode(delivery)))
+    def _publish(self, delivery: LiveBatches | Beat) -> None:
+        assert self._session is not None
+        self._session.publish(self._names.exchange, encode(delivery), partial(self._published, delivery))
+
+    def _published(self, delivery: LiveBatches | Beat, taken: bool) -> None:
+        self.metrics.published(delivery, taken=taken)
         if isinstance(delivery, LiveBatches):
             self.reign.confirmed()
             self._perform()

@@ -4,12 +4,15 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from infra.callbacks import Callbacks
 from infra.health import NotReady
 from infra.log_thread import LogThread
 from infra.mark import Mark
@@ -19,6 +22,7 @@ from infra.rabbitmq.inbound import Received
 from infra.rabbitmq.keeping import keep_session
 from infra.rabbitmq.session import PREFETCH, Session
 from infra.rabbitmq.trouble import BrokerLostError
+from replicated_log.batch import Batch
 from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
 from replicated_log.intake import Intake, Notice, Persist, Send
 from replicated_log.log import DiskFullError
@@ -64,7 +68,9 @@ class Receiver:
         self._beat_at: float | None = None
         self._wakes_at = inf
         self._wakes_earlier = asyncio.Event()
-        self._persists: asyncio.Queue[Persist] = asyncio.Queue()
+        self._callbacks = Callbacks()
+        self._on_persisted = self._callbacks.watched(self._persisted)
+        self._on_not_persisted = self._callbacks.watched(self._not_persisted)
         # These belong to one session. Acks and fetches are repeated, so a full queue may lose one.
         self._session: Session | None = None
         self._answers_to = ""
@@ -76,7 +82,7 @@ class Receiver:
     async def run(self) -> None:
         """Persist, ack and fetch, for ever. Raises what the log raises: after that nothing may go on."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._persist())
+            tasks.create_task(self._callbacks.failed())
             tasks.create_task(self._log.work_off_journal())
             tasks.create_task(self._keep_time())
             tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
@@ -105,7 +111,7 @@ class Receiver:
         for decision in self.intake.decisions(self._loop.time()):
             match decision:
                 case Persist():
-                    self._persists.put_nowait(decision)
+                    self._persist(decision)
                 case Send(_, delivery):
                     for _ in range(self.simulation.times(delivery)):
                         self._send(decision)
@@ -142,19 +148,26 @@ class Receiver:
             except TimeoutError:
                 self._perform()
 
-    async def _persist(self) -> None:
-        while True:
-            persist = await self._persists.get()
-            try:
-                took_s = await self._log.append(persist.batches, adopt=persist.adopt, epoch=persist.epoch)
-            except DiskFullError:
-                self.intake.persist_refused(self._loop.time())
-                self._perform()
-            else:
-                self.intake.latency = self.simulation.draw()
-                self.intake.persisted(self._loop.time())
-                self._perform()
-                self._commits.observe(persist.batches, took_s)
+    def _persist(self, persist: Persist) -> None:
+        self._log.append(
+            persist.batches,
+            partial(self._on_persisted, persist.batches),
+            self._on_not_persisted,
+            adopt=persist.adopt,
+            epoch=persist.epoch,
+        )
+
+    def _persisted(self, batches: Sequence[Batch], took_s: float) -> None:
+        self.intake.latency = self.simulation.draw()
+        self.intake.persisted(self._loop.time())
+        self._perform()
+        self._commits.observe(batches, took_s)
+
+    def _not_persisted(self, error: Exception) -> None:
+        if not isinstance(error, DiskFullError):
+            raise error
+        self.intake.persist_refused(self._loop.time())
+        self._perform()
 
     async def _set_up(self, session: Session) -> None:
         self._sends, self._unsettled = asyncio.Queue(MAX_UNSENT), deque()
@@ -226,4 +239,4 @@ class Receiver:
             while self._unsettled and not self.intake.needs(self._unsettled[0][1]):
                 last, _ = self._unsettled.popleft()
             if last is not None:
-                await last.settle_up_to()
+                last.settle_up_to()

@@ -1,57 +1,51 @@
 """A channel that is consumed on, and what comes in by it."""
 
-import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 import aiormq
 from aiormq.abc import DeliveredMessage
-from pamqp.body import ContentBody
 from pamqp.commands import Basic
+from pamqp.frame import marshal, unmarshal
 from pamqp.header import ContentHeader
 
-from infra.rabbitmq.trouble import BrokerLostError, broker_trouble
+from infra.rabbitmq.incoming import HEADER, INDEX, METHOD, PAYLOAD
+from infra.rabbitmq.stream import Stream
 from replicated_log.delivery import Envelope
 
-logger = logging.getLogger(__name__)
+_DELIVER: Final = bytes((0, 60, 0, 60))
 
 
 class Received:
     """A delivery as it came in; to be settled once it is finished with."""
 
-    __slots__ = ("_channel", "_tag", "envelope")
+    __slots__ = ("_inbound", "_tag", "envelope")
 
-    def __init__(self, channel: aiormq.Channel, tag: int, envelope: Envelope) -> None:
-        self._channel = channel
+    def __init__(self, inbound: "Inbound", tag: int, envelope: Envelope) -> None:
+        self._inbound = inbound
         self._tag = tag
         self.envelope = envelope
 
-    async def settle_up_to(self) -> None:
+    def settle_up_to(self) -> None:
         """Settle this delivery and every earlier one of its session. On a session that is over, nothing happens."""
-        try:
-            with broker_trouble():
-                # No need to wait until it is sent: PREFETCH bounds how many there can be.
-                await self._channel.basic_ack(self._tag, multiple=True, wait=False)
-        except BrokerLostError as error:
-            logger.debug("not settled, the session is over: %s", error)
+        self._inbound.settle_up_to(self._tag)
 
 
 class Inbound:
     """A channel that is consumed on: puts a delivery's frames together, and hands it over in the turn they come in.
 
-    aiormq would hand each frame to one task and each delivery to another, which takes longer than what is made of it.
-    Whatever belongs to no delivery goes on to its channel.
+    Whatever belongs to no delivery, and what can't be read, is left to aiormq's channel.
     """
 
-    def __init__(self, channel: aiormq.Channel) -> None:
+    def __init__(self, channel: aiormq.Channel, stream: Stream) -> None:
         self._channel = channel
+        self._stream = stream
         self._receivers: dict[str, Callable[[Received], None]] = {}
         self._deliver: Basic.Deliver | None = None
         self._header = ContentHeader()
         self._pieces: list[bytes] = []
         self._missing = 0
-        self._pass_on = channel.frames.put
-        channel.frames.put = self._put  # type: ignore[method-assign]  # the one place all frames pass
+        stream.incoming.take(channel.number, self._take)
 
     async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
         async def never(_: DeliveredMessage) -> None:
@@ -60,30 +54,45 @@ class Inbound:
         self._receivers[queue] = receive
         await self._channel.basic_consume(queue, never, no_ack=settled, exclusive=True, consumer_tag=queue)
 
-    async def _put(self, item: Any) -> None:
-        _, frame = item
-        if isinstance(frame, Basic.Deliver):
-            self._deliver = frame
-            return
-        if isinstance(frame, ContentHeader):
-            self._header, self._missing, self._pieces = frame, frame.body_size, []
-        elif isinstance(frame, ContentBody):
-            self._pieces.append(frame.value)
-            self._missing -= len(frame.value)
-        else:
-            await self._pass_on(item)
-            return
-        if self._missing <= 0:
-            self._hand_over()
+    def settle_up_to(self, tag: int) -> None:
+        if not self._channel.is_closed:
+            # PREFETCH bounds how many can wait.
+            self._stream.write(lambda: marshal(Basic.Ack(tag, multiple=True), self._channel.number))
 
-    def _hand_over(self) -> None:
-        assert self._deliver is not None
-        tag, queue = self._deliver.delivery_tag, self._deliver.consumer_tag
+    def _take(self, kind: int, frame: memoryview) -> bool:
+        try:
+            if kind == METHOD:
+                return self._begin(frame)
+            if self._deliver is None:
+                return False
+            if kind == HEADER:
+                _, _, header = unmarshal(bytes(frame))
+                assert isinstance(header, ContentHeader)
+                self._header, self._missing, self._pieces = header, header.body_size, []
+            else:
+                self._pieces.append(bytes(frame[PAYLOAD]))
+                self._missing -= len(self._pieces[-1])
+        except Exception:  # noqa: BLE001 - aiormq reads it too, says what is wrong, and ends the connection
+            return False
+        if self._missing <= 0:
+            self._hand_over(self._deliver)
+        return True
+
+    def _begin(self, frame: memoryview) -> bool:
+        if bytes(frame[INDEX]) != _DELIVER:
+            return False
+        _, _, deliver = unmarshal(bytes(frame))
+        assert isinstance(deliver, Basic.Deliver)
+        self._deliver = deliver
+        return True
+
+    def _hand_over(self, deliver: Basic.Deliver) -> None:
+        tag, queue = deliver.delivery_tag, deliver.consumer_tag
         assert tag is not None
         assert queue is not None
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._deliver, self._pieces = None, []
-        self._receivers[queue](Received(self._channel, tag, _envelope(self._header, body)))
+        self._receivers[queue](Received(self, tag, _envelope(self._header, body)))
 
 
 def _envelope(header: ContentHeader, body: bytes) -> Envelope:

@@ -74,10 +74,10 @@ async def keep_session(
 @asynccontextmanager
 async def _session(url: str, node: str, *, afresh: bool) -> AsyncIterator[Session]:
     async with (
-        _connection(url, f"{node} publishes") as (publishing, outward),
-        _connection(url, f"{node} consumes") as (consuming, _),
+        _connection(url, f"{node} publishes") as publishing,
+        _connection(url, f"{node} consumes") as consuming,
     ):
-        yield Session(publishing, consuming, outward, afresh=afresh)
+        yield Session(publishing, consuming, afresh=afresh)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Final
 import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError
+from aio_pika.exceptions import ChannelPreconditionFailed
 from pamqp.common import FieldTable
 
 from infra.rabbitmq.inbound import Inbound, Received
@@ -34,17 +34,21 @@ class Session:
     """A node's two connections, both up until :meth:`lost` raises. ``afresh``: empty the node's queue first."""
 
     def __init__(
-        self, publishing: AbstractConnection, consuming: AbstractConnection, outward: Stream, *, afresh: bool
+        self,
+        publishing: tuple[AbstractConnection, Stream],
+        consuming: tuple[AbstractConnection, Stream],
+        *,
+        afresh: bool,
     ) -> None:
-        self._publishing = publishing
-        self._consuming = consuming
-        self._outward = outward
+        self._publishing, self._outward = publishing
+        self._consuming, self._inward = consuming
         self._afresh = afresh
-        self._over = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()
         self._carries = asyncio.Event()
         self._publishes = 0
         self._progress_at = 0.0
-        for connection in (publishing, consuming):
+        for connection in (self._publishing, self._consuming):
             connection.close_callbacks.add(self._on_close)
 
     async def open(self) -> None:
@@ -66,7 +70,7 @@ class Session:
         """
         while not self._over.done():
             await asyncio.wait([self._over], timeout=WATCH_S)
-            if self._publishes and asyncio.get_running_loop().time() - self._progress_at > PUBLISH_TIMEOUT_S:
+            if self._publishes and self._loop.time() - self._progress_at > PUBLISH_TIMEOUT_S:
                 self._end("the broker does not answer in time")
         raise BrokerLostError(self._over.result())
 
@@ -126,17 +130,25 @@ class Session:
         with broker_trouble():
             await self._deliveries.consume(queue, on_delivery, settled=settled)
 
-    async def publish(self, exchange: str, envelope: Envelope) -> bool:
-        """Publish, and wait for the broker's confirm; False when the broker refuses. Calls keep their order."""
-        with broker_trouble():
+    def publish(self, exchange: str, envelope: Envelope, confirmed: Callable[[bool], None]) -> None:
+        """Publish, in the order of the calls. ``confirmed`` is told whether the broker has taken it, or refused.
+
+        Once the session is over, nothing is published, and nobody is told.
+        """
+
+        def on_confirm(taken: bool) -> None:
+            if self._over.done():
+                return
+            self._is_published()
+            if taken:
+                self._carries.set()
             try:
-                with self._watched():
-                    await self._to_exchanges.publish(exchange, envelope)
-            except DeliveryError as error:
-                logger.debug("the broker refused %s %s: %r", envelope.kind, envelope.message_id, error)
-                return False
-        self._carries.set()
-        return True
+                confirmed(taken)
+            except Exception as error:  # noqa: BLE001 - it is what ends the session, and nothing else here
+                self._fail(error)
+
+        self._is_publishing()
+        self._to_exchanges.publish(exchange, envelope, on_confirm)
 
     def post(self, queue: str, envelope: Envelope) -> bool:
         """Send to one queue at once; False, and nothing is sent, when that has to wait, or the session is over."""
@@ -150,15 +162,20 @@ class Session:
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """To publish in, under the eyes of :meth:`lost`."""
-        loop = asyncio.get_running_loop()
-        if not self._publishes:
-            self._progress_at = loop.time()
-        self._publishes += 1
+        self._is_publishing()
         try:
             yield
         finally:
-            self._publishes -= 1
-            self._progress_at = loop.time()
+            self._is_published()
+
+    def _is_publishing(self) -> None:
+        if not self._publishes:
+            self._progress_at = self._loop.time()
+        self._publishes += 1
+
+    def _is_published(self) -> None:
+        self._publishes -= 1
+        self._progress_at = self._loop.time()
 
     async def _open_confirming(self) -> None:
         self._confirming = await self._channel(self._publishing, confirms=True)
@@ -166,7 +183,7 @@ class Session:
 
     async def _open_inbound(self) -> None:
         self._inbound = await self._channel(self._consuming, confirms=False)
-        self._deliveries = Inbound(await _underlay(self._inbound))
+        self._deliveries = Inbound(await _underlay(self._inbound), self._inward)
         await self._inbound.set_qos(prefetch_count=PREFETCH)
 
     async def _channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:

@@ -1,45 +1,88 @@
-"""The stream of one connection: where whole frames are written, in order."""
+"""The stream of one connection: where whole frames are written, in order, and come in."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
+from aiormq.connection import TransportFactory
+from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
-UNSENT_BYTES: Final = 16 << 10
-"""Where less waits to be written, the stream takes more. (It refuses from 64 KiB on until there are 16 again.)"""
+from infra.rabbitmq.incoming import Incoming
 
 
 class Stream(TransportFactory):
-    """Makes the stream of one connection, as aiormq would, and keeps hold of it."""
+    """Makes the stream of one connection, as aiormq would, and keeps hold of it.
 
-    _writer: asyncio.StreamWriter | None = None
+    Invariant: while something waits to be written, there is no room for it.
+    """
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self.incoming = Incoming()
+        self._flow = _Flow(self.incoming, self._write_waiting)
+        self._waiting: deque[Callable[[], bytes]] = deque()
+        self._writer: asyncio.StreamWriter | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
-        reader, self._writer = await factory.create(url, **kwargs)
-        return reader, self._writer
+        context = kwargs.pop("ssl_context_provider")
+        ssl = await context.get_context() if url.scheme == "amqps" else None
+        loop = asyncio.get_running_loop()
+        assert url.host is not None
+        assert url.port is not None
+        try:
+            transport, _ = await loop.create_connection(lambda: self._flow, url.host, url.port, ssl=ssl, **kwargs)
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        self._writer = asyncio.StreamWriter(transport, self._flow, self.incoming, loop)
+        return self.incoming, self._writer
 
-    async def write(self, make_frames: Callable[[], bytes]) -> None:
+    def write(self, make_frames: Callable[[], bytes]) -> None:
         """Write whole frames, made when there is room for more; the calls keep their order."""
-        assert self._writer is not None
-        async with self._turn:
-            await self._writer.drain()
-            self._writer.write(make_frames())
+        self._waiting.append(make_frames)
+        self._write_waiting()
 
     def write_now(self, make_frames: Callable[[], bytes]) -> bool:
-        """Write whole frames if there is room for more, and nobody waits for that; False: nothing is written."""
-        assert self._writer is not None
-        transport = self._writer.transport
-        if self._turn.locked() or transport.is_closing() or transport.get_write_buffer_size() >= UNSENT_BYTES:
+        """Write whole frames if there is room for more; False: nothing is written."""
+        if self._waiting or self._flow.is_paused or self._is_closing:
             return False
-        self._writer.write(make_frames())
+        self.write(make_frames)
         return True
+
+    async def drained(self) -> None:
+        """Wait for room. Raises OSError when the connection is lost."""
+        assert self._writer is not None
+        await self._writer.drain()
 
     def abort(self) -> None:
         if self._writer is not None:
             self._writer.transport.abort()
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._writer is None or self._writer.transport.is_closing()
+
+    def _write_waiting(self) -> None:
+        if self._is_closing:
+            self._waiting.clear()
+        while self._waiting and not self._flow.is_paused:
+            assert self._writer is not None
+            self._writer.write(self._waiting.popleft()())
+
+
+class _Flow(asyncio.StreamReaderProtocol):
+    """The stream's protocol, which tells when there is room again for what is written."""
+
+    def __init__(self, reader: asyncio.StreamReader, resumed: Callable[[], None]) -> None:
+        super().__init__(reader, loop=asyncio.get_running_loop())
+        self.is_paused = False
+        self._resumed = resumed
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.is_paused = False
+        self._resumed()

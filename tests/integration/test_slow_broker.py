@@ -39,9 +39,11 @@ async def sessions_until_published(proxy: TcpProxy, disturb: Callable[[], None])
         assert sessions <= 2
         if sessions == 1:
             disturb()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(DELIVERIES):
-                tasks.create_task(session.publish(exchange, LARGE))
+        confirmed: asyncio.Queue[bool] = asyncio.Queue()
+        for _ in range(DELIVERIES):
+            session.publish(exchange, LARGE, confirmed.put_nowait)
+        for _ in range(DELIVERIES):
+            assert await confirmed.get()
         raise PublishedError
 
     with pytest.raises(ExceptionGroup) as ended:

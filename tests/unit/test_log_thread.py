@@ -17,7 +17,10 @@ from tests.unit.builders import make_batches
 async def append(log: LogThread, mebibytes: int) -> None:
     for _ in range(mebibytes):
         assert log.log.log_id is not None
-        await log.append(make_batches("x" * (1 << 20), previous=log.log.end, epoch=1, log_id=log.log.log_id))
+        batches = make_batches("x" * (1 << 20), previous=log.log.end, epoch=1, log_id=log.log.log_id)
+        appended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        log.append(batches, appended.set_result, appended.set_exception)
+        await appended
 
 
 async def test_a_long_journal_is_worked_off_beside_the_appends(tmp_path: Path) -> None:

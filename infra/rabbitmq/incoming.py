@@ -1,0 +1,81 @@
+"""What a connection receives: some frames are taken as they come in, all others are aiormq's."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from struct import Struct
+from typing import Final, SupportsIndex
+
+from pamqp.frame import marshal
+from pamqp.heartbeat import Heartbeat
+
+METHOD: Final = 1
+HEADER: Final = 2
+BODY: Final = 3
+HEARTBEAT: Final = 8
+"""Types of frames, as AMQP 0-9-1 has them in section 4.2.3."""
+
+_HEAD: Final = Struct(">BHI")
+"""Type, channel, and the size of the payload, which one byte follows that ends the frame."""
+PAYLOAD: Final = slice(_HEAD.size, -1)
+INDEX: Final = slice(_HEAD.size, _HEAD.size + 4)
+"""Where a method's class and number are."""
+
+_KINDS: Final = {METHOD, HEADER, BODY, HEARTBEAT}
+_HEARTBEAT: Final = marshal(Heartbeat(), 0)
+_SIGN_OF_LIFE_S: Final = 1.0
+
+Take = Callable[[int, memoryview], bool]
+"""Is shown the type of a frame and all of its bytes, and says whether it has taken it."""
+
+
+class Incoming(asyncio.StreamReader):
+    """The stream that aiormq reads, without the frames of channels that others take.
+
+    aiormq reads a frame piece by piece, and hands it from task to task: each time, all else that has happened comes
+    first. What is taken here is dealt with in the turn in which it comes.
+    Invariant: what aiormq reads are whole frames, in their order.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(loop=loop)
+        self._time = loop.time
+        self._takers: dict[int, Take] = {}
+        self._begun = b""
+        self._shown_at = 0.0
+
+    def take(self, channel: int, take: Take) -> None:
+        """Show every frame of a channel from now on to ``take``."""
+        self._takers[channel] = take
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        data = self._begun + bytes(data) if self._begun else bytes(data)
+        view = memoryview(data)
+        passed = at = 0
+        while at + _HEAD.size < len(data):
+            kind, channel, size = _HEAD.unpack_from(data, at)
+            if kind not in _KINDS:
+                at = len(data)  # This is no AMQP, and aiormq says so.
+                break
+            end = at + _HEAD.size + size + 1
+            if end > len(data):
+                break
+            take = self._takers.get(channel)
+            if take is not None and take(kind, view[at:end]):
+                self._pass_on(data[passed:at])
+                self._show_life()
+                passed = end
+            at = end
+        self._pass_on(data[passed:at])
+        self._begun = data[at:]
+
+    def _pass_on(self, frames: bytes) -> None:
+        if frames:
+            super().feed_data(frames)
+
+    def _show_life(self) -> None:
+        """A broker that sends something sends no heartbeat, and of what is taken aiormq sees nothing."""
+        now = self._time()
+        if now - self._shown_at > _SIGN_OF_LIFE_S:
+            self._shown_at = now
+            super().feed_data(_HEARTBEAT)
