@@ -32,6 +32,9 @@ DIVERGED: Final = "diverged"
 """What a secondary says of itself: it has no log yet; it takes part; its log is not the master's, it stands still."""
 
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
+
 class MalformedDeliveryError(Exception):
     """Raised by :func:`decode`: no delivery of a kind and version that this program knows, or a damaged one."""
 
@@ -177,7 +180,7 @@ def _decode(envelope: Envelope) -> Delivery:
                 raise MalformedDeliveryError("no batch in it")
             return LiveBatches(_reign(envelope.headers), batches, _text(envelope.reply_to))
         case "beat":
-            body = json.loads(envelope.body)
+            body = json.loads(envelope.body.decode())
             return Beat(
                 reign=_reign(body),
                 number=_number(body["number"]),
@@ -186,7 +189,7 @@ def _decode(envelope: Envelope) -> Delivery:
                 reply_to=_text(envelope.reply_to),
             )
         case "ack":
-            body = json.loads(envelope.body)
+            body = json.loads(envelope.body.decode())
             return Ack(
                 node=_text(body["node"]),
                 disk_id=_text(body["disk_id"]),
@@ -199,7 +202,7 @@ def _decode(envelope: Envelope) -> Delivery:
                 covers=envelope.correlation_id,
             )
         case "fetch":
-            body = json.loads(envelope.body)
+            body = json.loads(envelope.body.decode())
             return Fetch(
                 node=_text(body["node"]),
                 log_id=_text(body["log_id"]) if body["log_id"] is not None else None,
@@ -232,7 +235,7 @@ def _join(batches: tuple[Batch, ...]) -> bytes:
 
 
 def _json(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
+    return _JSON.encode(body).encode()
 
 
 def _text(value: object) -> str:

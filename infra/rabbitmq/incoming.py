@@ -2,30 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from struct import Struct
 from typing import Final, SupportsIndex
 
-from pamqp.frame import marshal
-from pamqp.heartbeat import Heartbeat
-
-METHOD: Final = 1
-HEADER: Final = 2
-BODY: Final = 3
-HEARTBEAT: Final = 8
-"""Types of frames, as AMQP 0-9-1 has them in section 4.2.3."""
-
-_HEAD: Final = Struct(">BHI")
-"""Type, channel, and the size of the payload, which one byte follows that ends the frame."""
-PAYLOAD: Final = slice(_HEAD.size, -1)
-INDEX: Final = slice(_HEAD.size, _HEAD.size + 4)
-"""Where a method's class and number are."""
+from infra.rabbitmq.frames import BODY, HEAD, HEADER, HEARTBEAT, METHOD, frame
 
 _KINDS: Final = {METHOD, HEADER, BODY, HEARTBEAT}
-_HEARTBEAT: Final = marshal(Heartbeat(), 0)
+_HEARTBEAT: Final = frame(HEARTBEAT, 0, b"")
 _SIGN_OF_LIFE_S: Final = 1.0
 
-Take = Callable[[int, memoryview], bool]
-"""Is shown the type of a frame and all of its bytes, and says whether it has taken it."""
+Take = Callable[[int, bytes], bool]
+"""Is shown the type and the payload of a frame, and says whether it has taken it."""
 
 
 class Incoming(asyncio.StreamReader):
@@ -50,18 +36,17 @@ class Incoming(asyncio.StreamReader):
 
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         data = self._begun + bytes(data) if self._begun else bytes(data)
-        view = memoryview(data)
         passed = at = 0
-        while at + _HEAD.size < len(data):
-            kind, channel, size = _HEAD.unpack_from(data, at)
+        while at + HEAD.size < len(data):
+            kind, channel, size = HEAD.unpack_from(data, at)
             if kind not in _KINDS:
                 at = len(data)  # This is no AMQP, and aiormq says so.
                 break
-            end = at + _HEAD.size + size + 1
+            end = at + HEAD.size + size + 1
             if end > len(data):
                 break
             take = self._takers.get(channel)
-            if take is not None and take(kind, view[at:end]):
+            if take is not None and take(kind, data[at + HEAD.size : end - 1]):
                 self._pass_on(data[passed:at])
                 self._show_life()
                 passed = end

@@ -183,7 +183,7 @@ class Session:
 
     async def _open_inbound(self) -> None:
         self._inbound = await self._channel(self._consuming, confirms=False)
-        self._deliveries = Inbound(await _underlay(self._inbound), self._inward)
+        self._deliveries = Inbound(await _underlay(self._inbound), self._inward, self._end)
         await self._inbound.set_qos(prefetch_count=PREFETCH)
 
     async def _channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
