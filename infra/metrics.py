@@ -4,14 +4,24 @@ Counts are plain numbers where things happen, and read when Prometheus asks; onl
 commit or batch. Names end in their unit; ``_total`` marks what only grows while the process lives.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import inf
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from infra.reading.readable import READABLE, Readable
 from replicated_log.batch import Batch
@@ -25,34 +35,46 @@ Family = TypeVar("Family", GaugeMetricFamily, CounterMetricFamily)
 _REGISTRY: Final = web.AppKey("metrics", CollectorRegistry)
 
 
+class Observed:
+    """Times or sizes, counted by the buckets they fall into. prometheus_client's own takes a lock for each of them."""
+
+    def __init__(self, buckets: Sequence[float]) -> None:
+        """``buckets`` are their upper bounds, which ascend and belong to them."""
+        self._bounds = buckets
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def add_to(self, metric: HistogramMetricFamily, labels: Sequence[str] = ()) -> HistogramMetricFamily:
+        bounds = map(floatToGoString, (*self._bounds, inf))
+        metric.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+        return metric
+
+
 class Commits:
     """What a node's commits to its own disk take, and carry."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Histogram(
-            "replog_commit_seconds",
-            "What one durable commit to this node's disk took.",
-            buckets=TIME_BUCKETS_S,
-            registry=registry,
-        )
-        self._records = Histogram(
-            "replog_batch_records",
-            "Records in a batch that was committed here.",
-            buckets=RECORDS_BUCKETS,
-            registry=registry,
-        )
-        self._bytes = Histogram(
-            "replog_batch_bytes",
-            "Bytes of a batch that was committed here.",
-            buckets=BYTES_BUCKETS,
-            registry=registry,
-        )
+    def __init__(self) -> None:
+        self._seconds = Observed(TIME_BUCKETS_S)
+        self._records = Observed(RECORDS_BUCKETS)
+        self._bytes = Observed(BYTES_BUCKETS)
 
     def observe(self, batches: Sequence[Batch], took_s: float) -> None:
         self._seconds.observe(took_s)
         for batch in batches:
             self._records.observe(batch.count)
             self._bytes.observe(len(batch.data))
+
+    def collect(self) -> Iterable[Metric]:
+        for observed, name, text in (
+            (self._seconds, "replog_commit_seconds", "What one durable commit to this node's disk took."),
+            (self._records, "replog_batch_records", "Records in a batch that was committed here."),
+            (self._bytes, "replog_batch_bytes", "Bytes of a batch that was committed here."),
+        ):
+            yield observed.add_to(HistogramMetricFamily(name, text))
 
 
 class CollectedBy(Collector):

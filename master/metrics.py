@@ -4,10 +4,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from infra.metrics import TIME_BUCKETS_S, CollectedBy, Commits, filled
+from infra.metrics import TIME_BUCKETS_S, CollectedBy, Commits, Observed, filled
 from replicated_log.batch import Batch
 from replicated_log.delivery import Ack, Beat, Fetch, LiveBatches
 from replicated_log.progress import Health, Progress
@@ -24,15 +24,8 @@ class MasterMetrics:
     def __init__(self, progress: Progress) -> None:
         self.registry = CollectorRegistry()
         self._progress = progress
-        self._commits = Commits(self.registry)
-        copies = Histogram(
-            "replog_write_concern_seconds",
-            "From the oldest request in a batch until w nodes had the batch on disk.",
-            labelnames=["w"],
-            buckets=TIME_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._seconds_to = [copies.labels(str(w)) for w in range(1, progress.nodes + 1)]
+        self._commits = Commits()
+        self._seconds_to = [Observed(TIME_BUCKETS_S) for _ in range(progress.nodes)]
         self._awaited: list[deque[tuple[int, float]]] = [deque(maxlen=MAX_AWAITED) for _ in self._seconds_to]
         self._oldest_request: float | None = None
         self._appends: Counter[tuple[str, str]] = Counter()
@@ -89,6 +82,15 @@ class MasterMetrics:
                     seconds.observe(now - awaited.popleft()[1])
 
     def _collect(self) -> Iterable[Metric]:
+        yield from self._commits.collect()
+        copies = HistogramMetricFamily(
+            "replog_write_concern_seconds",
+            "From the oldest request in a batch until w nodes had the batch on disk.",
+            labels=["w"],
+        )
+        for w, seconds in enumerate(self._seconds_to, 1):
+            seconds.add_to(copies, [str(w)])
+        yield copies
         yield filled(
             CounterMetricFamily(
                 "replog_appends",

@@ -16,7 +16,7 @@ from infra.callbacks import Callbacks
 from infra.health import NotReady
 from infra.log_thread import LogThread
 from infra.mark import Mark
-from infra.metrics import Commits
+from infra.metrics import CollectedBy, Commits
 from infra.names import Names
 from infra.rabbitmq.inbound import Received
 from infra.rabbitmq.keeping import keep_session
@@ -59,7 +59,8 @@ class Receiver:
         self.poison = 0
         self.sent_acks = 0
         self.registry = CollectorRegistry()
-        self._commits = Commits(self.registry)
+        self._commits = Commits()
+        self.registry.register(CollectedBy(self._commits.collect))
         self._log = log
         self._name = name
         self._names = names

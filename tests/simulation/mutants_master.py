@@ -67,6 +67,7 @@ def _(surgeon: Surgeon) -> None:
         node = progress.secondaries.get(ack.node)
         if node is not None and ack.reign != progress.reign and ack.acked.offset <= progress.end.offset:
             node.acked_end = max(node.acked_end, ack.acked.offset)
+            progress._update_held()
         return answer
 
     surgeon.around(Progress, "ack", ack)
