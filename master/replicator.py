@@ -368,7 +368,8 @@ class Replicator:
         missing: list[str] = []
         for node in self.reign.progress.secondaries.values():
             if node.acked_end > last:
-                held_by.append((node.name, ticket.ms_to(node.acked_at(last))))
+                acked_at = node.acked_at(last)
+                held_by.append((node.name, None if acked_at is None else ticket.ms_to(acked_at)))
             else:
                 missing.append(node.name)
         return Copies(

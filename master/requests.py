@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from aiohttp import web
@@ -84,9 +85,8 @@ def direct_write(headers: Headers, body: bytes, cluster: Cluster) -> Write | Non
 def _json_write(body: dict[str, Any], key: str | None, if_end: int | None, cluster: Cluster) -> Write:
     check_fields(body, _FIELDS)
     concern = _concern(cluster, body.get("w", cluster.default_w), body.get("timeout", DEFAULT_TIMEOUT_S))
-    messages = [encoded(message_in(body))]
-    check_batch(messages, key)
-    return Write(messages, concern, key, if_end)
+    # One message always fits into a batch, with its key.
+    return Write([encoded(message_in(body))], concern, key, if_end)
 
 
 async def read_seed_write(request: web.Request, cluster: Cluster) -> tuple[Write, str]:
@@ -128,9 +128,15 @@ def _concern(
     if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout <= MAX_TIMEOUT_S:
         raise invalid_timeout(timeout)
     try:
-        return Concern(str(asked), rule(asked, cluster.nodes), float(timeout))
+        return _known_concern(asked, cluster.nodes, float(timeout), rule)
     except InvalidWriteConcernError as error:
         raise HttpProblem(400, "invalid-w", str(error), nodes=cluster.nodes) from error
+
+
+@lru_cache(maxsize=64, typed=True)
+def _known_concern(asked: int | str, nodes: int, timeout_s: float, rule: Callable[[int | str, int], int]) -> Concern:
+    """One client hardly ever asks for another than before. Raises InvalidWriteConcernError."""
+    return Concern(str(asked), rule(asked, nodes), timeout_s)
 
 
 def _key(headers: Headers) -> str | None:

@@ -10,7 +10,7 @@ from typing import Final, cast
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from infra.http.direct import DirectConnection, DirectHandler
+from infra.http.direct import DirectConnection, DirectHandler, DirectRequests
 from infra.http.limits import Limits
 from infra.http.problems import HttpProblem, log_refusal
 
@@ -28,7 +28,7 @@ class Door:
     def __init__(self, server: web.Server, limits: Limits, direct: dict[tuple[str, str], DirectHandler]) -> None:
         self.server = server
         self.limits = limits
-        self.direct = direct
+        self.direct = DirectRequests(direct)
         self.open = 0
         self._most = max(1, _file_limit(limits.connections + OTHER_FILES) - OTHER_FILES)
 
@@ -100,9 +100,9 @@ class Connection(DirectConnection):
         self._stop_timers()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def parse(self, data: bytes) -> None:
         requests = self.requests
-        super().data_received(data)
+        super().parse(data)
         if self.requests_wait and self._body is not None and not self._body.is_eof():
             # What comes behind a body that has no end is the parser's error. The handler would never hear of it.
             self._body.set_exception(web.RequestPayloadError("it is not framed as HTTP/1.1 wants it"))

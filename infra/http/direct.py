@@ -1,8 +1,9 @@
 """Answering requests directly: small ones, of a kind of which there are many.
 
 For each request, aiohttp makes a task, a request and a response, and all that takes longer than a master takes for a
-message. A request that is handled directly is handled as soon as its bytes are there, and answered by bytes. Whatever
-is unusual about one is left to the library, and to the handler that it has there, which says what is wrong.
+message. A request that is handled directly is handled as soon as its bytes are there, and answered by bytes; one whose
+head came before, byte for byte, is not even parsed. Whatever is unusual about one is left to the library, and to the
+handler that it has there, which says what is wrong.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from infra.http.known_heads import KnownHeads, is_whole
 from infra.http.problems import failure
 from infra.http.raw import response_bytes
 
@@ -37,19 +39,30 @@ DIRECT: Final[web.AppKey[dict[tuple[str, str], DirectHandler]]] = web.AppKey("di
 """By method and path, query included."""
 
 
+class DirectRequests:
+    """What all connections of a server share: their direct handlers, and the heads that lead to them."""
+
+    def __init__(self, handlers: Mapping[tuple[str, str], DirectHandler]) -> None:
+        """``handlers`` are by method and path; there may come more."""
+        self.handlers = handlers
+        self.heads: KnownHeads[tuple[DirectHandler, RawRequestMessage]] = KnownHeads()
+
+
 class DirectConnection(web.RequestHandler):
     """A connection on which at most one request at a time is handled directly, and the library handles the others.
 
     The library has no door for this: here, and nowhere else, its inner state is read and kept as its own code does.
     Invariant: while a request is handled directly, the library's task waits, and sees none of those that come behind.
+    While ``_between``, all that the parser was given were whole requests: the next byte begins another one.
     """
 
-    __slots__ = ("_forget", "_handlers", "_is_direct")
+    __slots__ = ("_between", "_forget", "_is_direct", "_shared")
 
-    def take_directly(self, handlers: Mapping[tuple[str, str], DirectHandler]) -> None:
+    def take_directly(self, shared: DirectRequests) -> None:
         """To be called before the connection is made."""
-        self._handlers = handlers
+        self._shared = shared
         self._is_direct = False
+        self._between = True
         self._forget: Callable[[], object] | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -60,13 +73,31 @@ class DirectConnection(web.RequestHandler):
         self._is_direct = False
 
     def data_received(self, data: bytes) -> None:
+        if not self._is_known(data):
+            self.parse(data)
+
+    def parse(self, data: bytes) -> None:
+        """Let the library read it, and handle what is in it, directly or by the library's task."""
+        whole = data if self._between and not self._messages else b""
+        # The library, when it goes on reading, begins by parsing nothing: that says nothing about what came before.
+        self._between = self._between and not data
         # The library's task, which waits for requests, is not to see one that is handled directly.
         waiter, self._waiter = self._waiter, None
         try:
             super().data_received(data)
         finally:
             self._waiter = waiter
-        if self._messages and not self._is_direct and not self._taken_directly():
+        if not self._messages:
+            return
+        if whole and len(self._messages) == 1:
+            message, payload = self._messages[0]
+            self._between = (
+                isinstance(message, RawRequestMessage)
+                and not message.upgrade
+                and payload.is_eof()
+                and is_whole(whole, payload.total_bytes)
+            )
+        if not self._is_direct and not self._taken_directly(whole):
             self._wake()
 
     @property
@@ -96,17 +127,46 @@ class DirectConnection(web.RequestHandler):
     def when_gone(self, forget: Callable[[], object]) -> None:
         self._forget = forget
 
-    def _taken_directly(self) -> bool:
-        if self._waiter is None or len(self._messages) > 1 or self.writing_paused:
+    def _is_known(self, data: bytes) -> bool:
+        """Handle it directly, if it is one whole request whose head is known, and that can be."""
+        if not self._between or self._messages or not self._is_idle():
+            return False
+        found = self._shared.heads.find(data)
+        if found is None:
+            return False
+        (handler, message), body = found
+        if not self._handled(handler, message, body):
+            return False
+        self._request_count += 1
+        return True
+
+    def _taken_directly(self, whole: bytes) -> bool:
+        """The same for what the parser has read. ``whole`` is what it was given, if ``_between`` says that it was."""
+        if len(self._messages) > 1 or not self._is_idle():
             return False
         message, payload = self._messages[0]
         if not isinstance(message, RawRequestMessage) or not _is_plain(message) or not payload.is_eof():
             return False
-        handler = self._handlers.get((message.method, message.path))
+        handler = self._shared.handlers.get((message.method, message.path))
         if handler is None or payload.total_bytes > MAX_DIRECT_BYTES:
             return False
         self._messages.popleft()
         body = payload.read_nowait()
+        if not self._handled(handler, message, body):
+            self._messages.append((message, self._unread(body)))
+            return False
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._between:
+            self._shared.heads.learn(whole, len(body), (handler, message))
+        return True
+
+    def _is_idle(self) -> bool:
+        """Whether the library's task waits for a request, and nobody else is in the way of one."""
+        closing = self._force_close or self._close
+        return self._waiter is not None and not self._is_direct and not self.writing_paused and not closing
+
+    def _handled(self, handler: DirectHandler, message: RawRequestMessage, body: bytes) -> bool:
         self._begin()
         try:
             taken = handler(message.headers, body, self)
@@ -116,11 +176,7 @@ class DirectConnection(web.RequestHandler):
             taken = True
         if not taken:
             self._end()
-            self._messages.append((message, self._unread(body)))
-            return False
-        if self._parser is not None:
-            self._parser.message_consumed()
-        return True
+        return taken
 
     def _begin(self) -> None:
         self._is_direct = True

@@ -50,6 +50,40 @@ def test_what_is_unusual_is_left_to_the_library_whole(request_: bytes) -> None:
         assert one_answer(client) == (200, "7 characters")
 
 
+@pytest.mark.parametrize("request_", UNUSUAL)
+def test_what_comes_among_requests_whose_head_is_known_is_read_as_ever(request_: bytes) -> None:
+    with served() as server, connected(server) as client:
+        for body in (b"abc", b"xyz"):
+            client.sendall(direct_post(body))
+            assert one_answer(client) == (200, f"directly: {body.decode()}")
+        client.sendall(request_)
+        assert one_answer(client) == (200, "7 characters")
+
+
+def test_a_request_in_two_pieces_is_none_whose_head_is_known() -> None:
+    with served() as server, connected(server) as client:
+        request = direct_post(b"abcdefg")
+        client.sendall(request)
+        assert one_answer(client) == (200, "directly: abcdefg")
+        for cut in (1, len(request) - 7, len(request) - 1):
+            client.sendall(request[:cut])
+            client.sendall(request[cut:])
+            assert one_answer(client) in {(200, "7 characters"), (200, "directly: abcdefg")}
+
+
+def test_a_request_behind_one_that_is_not_whole_yet_belongs_to_its_body() -> None:
+    inner = direct_post(b"abc")
+    with served() as server, connected(server) as client:
+        client.sendall(inner)
+        assert one_answer(client) == (200, "directly: abc")
+        client.sendall(direct_post(inner)[: -len(inner)])
+        client.sendall(inner)
+        assert one_answer(client) in {
+            (200, f"{len(inner)} characters"),
+            (200, f"directly: {inner.decode()}"),
+        }
+
+
 def test_a_large_body_is_left_to_the_library() -> None:
     with served() as server, connected(server) as client:
         client.sendall(direct_post(b"x" * 70_000))

@@ -1,0 +1,50 @@
+"""The heads of requests that were seen before: a client hardly ever sends another one."""
+
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+MAX_HEADS: Final = 512
+MAX_HEAD_BYTES: Final = 2048
+HEAD_END: Final = b"\r\n\r\n"
+
+Meaning = TypeVar("Meaning")
+
+
+@dataclass(slots=True)
+class KnownHead(Generic[Meaning]):
+    """What a head means, and how many bytes of body it announces."""
+
+    meaning: Meaning
+    body_bytes: int
+
+
+class KnownHeads(Generic[Meaning]):
+    """Remembers, byte by byte, heads of whole requests, so that nobody need parse the same one again.
+
+    Bounded: when there are too many, the oldest ones are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, KnownHead[Meaning]] = {}
+
+    def find(self, data: bytes) -> tuple[Meaning, bytes] | None:
+        """What the head means, and the body, if ``data`` is one whole request whose head is known."""
+        end = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)
+        known = self._heads.get(data[:end])
+        if known is None or len(data) - end != known.body_bytes:
+            return None
+        return known.meaning, data[end:]
+
+    def learn(self, data: bytes, body_bytes: int, meaning: Meaning) -> None:
+        """``data`` is one whole request."""
+        head = data[: len(data) - body_bytes]
+        if len(head) > MAX_HEAD_BYTES:
+            return
+        if len(self._heads) >= MAX_HEADS and head not in self._heads:
+            del self._heads[next(iter(self._heads))]
+        self._heads[head] = KnownHead(meaning, body_bytes)
+
+
+def is_whole(data: bytes, body_bytes: int) -> bool:
+    """Whether ``data``, in which a parser has found one request with such a body, is that request and no more."""
+    return 0 < data.find(HEAD_END) == len(data) - body_bytes - len(HEAD_END)

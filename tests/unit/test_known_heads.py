@@ -1,0 +1,53 @@
+"""What is a whole request, and which of those that come have a head that was seen before."""
+
+import pytest
+
+from infra.http.known_heads import MAX_HEAD_BYTES, MAX_HEADS, KnownHeads, is_whole
+
+HEAD = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n"
+
+
+def head(number: int, size: int = 0) -> bytes:
+    return b"POST /%d HTTP/1.1\r\nX: %s\r\n\r\n" % (number, b"x" * size)
+
+
+def test_a_head_is_known_once_it_was_learned_and_only_with_a_body_of_its_length() -> None:
+    heads: KnownHeads[str] = KnownHeads()
+    assert heads.find(HEAD + b"abc") is None
+    heads.learn(HEAD + b"abc", 3, "three")
+    assert heads.find(HEAD + b"xyz") == ("three", b"xyz")
+    for other in (HEAD, HEAD + b"ab", HEAD + b"abcd", b"\r\n" + HEAD + b"abc", HEAD.lower() + b"abc", HEAD[:-1], b""):
+        assert heads.find(other) is None
+
+
+def test_the_oldest_heads_are_forgotten_when_there_are_too_many() -> None:
+    heads: KnownHeads[int] = KnownHeads()
+    for number in range(MAX_HEADS + 1):
+        heads.learn(head(number), 0, number)
+    assert heads.find(head(0)) is None
+    assert heads.find(head(1)) == (1, b"")
+    heads.learn(head(MAX_HEADS), 0, -1)
+    assert heads.find(head(1)) == (1, b"")
+    assert heads.find(head(MAX_HEADS)) == (-1, b"")
+
+
+def test_a_long_head_is_not_learned() -> None:
+    heads: KnownHeads[int] = KnownHeads()
+    heads.learn(head(7, MAX_HEAD_BYTES), 0, 7)
+    assert heads.find(head(7, MAX_HEAD_BYTES)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "body_bytes", "whole"),
+    [
+        (HEAD + b"abc", 3, True),
+        (HEAD, 0, True),
+        (HEAD + b"abc", 0, False),
+        (HEAD + b"abcP", 3, False),
+        (HEAD + b"\r\n\r\n", 4, True),
+        (b"\r\n\r\n" + HEAD + b"abc", 3, False),
+        (HEAD.replace(b"\r\n", b"\n") + b"abc", 3, False),
+    ],
+)
+def test_what_makes_up_a_whole_request(data: bytes, body_bytes: int, whole: bool) -> None:
+    assert is_whole(data, body_bytes) is whole
