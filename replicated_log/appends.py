@@ -67,6 +67,11 @@ class Appends(Generic[Ticket]):
     def __len__(self) -> int:
         return self._undecided
 
+    @property
+    def in_line(self) -> bool:
+        """Whether some stand in line for the next commit."""
+        return bool(self._line)
+
     def add(self, append: Append[Ticket]) -> None:
         self._undecided += 1
         self.bytes += append.memory

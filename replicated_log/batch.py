@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from replicated_log.keyed import Keyed, decode_headers, encode_headers, header_size
@@ -55,8 +55,7 @@ class MalformedBatchError(Exception):
     """Raised by :func:`decode_batches`: the bytes are no sound batch of a version this program knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A place between two batches of one log: the next record's offset, and the chain up to there."""
 
     offset: int

@@ -85,6 +85,8 @@ class Reign(Generic[Ticket]):
         self.progress = Progress(reign, secondaries, end)
         self.published_end = end.offset
         self._decisions: deque[Decision[Ticket]] = deque()
+        # While clients are told, who may be many, the disk and the secondaries are at work already.
+        self._first: deque[Commit | Publish] = deque()
         self._waiters: Waiters[Ticket] = Waiters()
         self._appends = Appends(self._decisions, self._waiters)
         self._commit: Commit | None = None
@@ -101,7 +103,8 @@ class Reign(Generic[Ticket]):
         """What is to be done now, in this order. Each decision is given out once."""
         self._plan_publish()
         self._plan_commit()
-        taken = list(self._decisions)
+        taken = [*self._first, *self._decisions]
+        self._first.clear()
         self._decisions.clear()
         return taken
 
@@ -245,7 +248,7 @@ class Reign(Generic[Ticket]):
             self._plan_publish()
             self.progress.beats += 1
             beat = Beat(self.id, self.progress.beats, self.published_end, self.progress.committed_end, self._reply_to)
-            self._decisions.append(Publish(beat))
+            self._first.append(Publish(beat))
 
     def _limit_hearing(self, now: float) -> None:
         if self._reply_to is not None and not self._asked:
@@ -261,7 +264,7 @@ class Reign(Generic[Ticket]):
             self._appends.refuse_line(self.progress.conflict)
         if self._hearing:
             self._hearing = not self.progress.all_heard
-        if self._commit is not None or self._hearing:
+        if self._commit is not None or self._hearing or not self._appends.in_line:
             return
         batches: list[Batch] = []
         previous = self.progress.end
@@ -270,7 +273,7 @@ class Reign(Generic[Ticket]):
             previous = batches[-1].end
         if batches:
             self._commit = Commit(tuple(batches))
-            self._decisions.append(self._commit)
+            self._first.append(self._commit)
 
     def _encode(self, appends: Sequence[Append[Ticket]], previous: Position) -> Batch:
         messages: list[bytes] = []
@@ -299,7 +302,7 @@ class Reign(Generic[Ticket]):
             self._unpublished_bytes -= size
             self._unconfirmed += 1
             self.published_end = batches[-1].end.offset
-            self._decisions.append(Publish(LiveBatches(self.id, tuple(batches), self._reply_to)))
+            self._first.append(Publish(LiveBatches(self.id, tuple(batches), self._reply_to)))
 
     def _skip_publishing(self) -> None:
         self._unpublished.clear()

@@ -108,7 +108,7 @@ def read_deliver(payload: bytes) -> tuple[str, int]:
 
 
 def read_content_header(payload: bytes) -> tuple[int, Envelope]:
-    """The size of the body that follows, and an envelope without it."""
+    """The size of the body that follows, and an envelope that it is to be put into."""
     try:
         _, _, size, flags = _CONTENT.unpack_from(payload)
     except StructError as error:

@@ -1,7 +1,6 @@
 """A channel that is consumed on, and what comes in by it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import aiormq
 from aiormq.abc import DeliveredMessage
@@ -78,4 +77,5 @@ class Inbound:
             queue, number = self._deliver
             body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces = []
-            self._receivers[queue](Received(self, number, replace(self._envelope, body=body)))
+            self._envelope.body = body
+            self._receivers[queue](Received(self, number, self._envelope))

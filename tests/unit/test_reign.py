@@ -74,7 +74,7 @@ def test_an_append_is_committed_and_only_then_answered_and_published() -> None:
     assert reign.decisions() == []
 
     reign.committed()
-    assert reign.decisions() == [Appended("a", 0), Reached("a"), Publish(LiveBatches(REIGN, due.batches, "acks"))]
+    assert reign.decisions() == [Publish(LiveBatches(REIGN, due.batches, "acks")), Appended("a", 0), Reached("a")]
     assert reign.decisions() == []
 
 
@@ -253,7 +253,7 @@ def test_a_refused_commit_appends_nothing_and_the_next_takes_its_offsets() -> No
     append(reign, "c")
     reign.commit_refused()
     (retry,) = only(decisions := reign.decisions(), Commit)
-    assert decisions[:2] == [NotAppended("a", None), NotAppended("b", None)]
+    assert decisions[1:3] == [NotAppended("a", None), NotAppended("b", None)]
     assert texts(retry.batches) == [["c"]]
     reign.committed()
     decisions = reign.decisions()

@@ -87,7 +87,7 @@ def test_the_log_is_asked_for_a_key_before_anything_is_appended_with_it() -> Non
     (due,) = only(reign.decisions(), Commit)
     assert due.batches[0].keyed == (in_log("k", "a"),)
     reign.committed()
-    assert reign.decisions()[:2] == [Appended("a", 0), Reached("a")]
+    assert reign.decisions()[1:3] == [Appended("a", 0), Reached("a")]
     assert reign.waiting == 0
 
 
