@@ -15,6 +15,7 @@ carries the version of this protocol as an AMQP header.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from replicated_log.batch import CHAIN_BYTES, Batch, MalformedBatchError, Position, decode_batches
@@ -137,19 +138,10 @@ def encode(delivery: Delivery) -> Envelope:
             ends = {"end_offset": end_offset, "committed_end": committed_end}
             body = {**_reign_fields(reign), "number": number, **ends}
             return Envelope("beat", _json(body), _headers(), reply_to=reply_to, expiration_s=BEAT_EXPIRATION_S)
-        case Ack():
-            body = {
-                "node": delivery.node,
-                "disk_id": delivery.disk_id,
-                "log_id": delivery.log_id,
-                "epoch": delivery.epoch,
-                "reign": _reign_fields(delivery.reign) if delivery.reign else None,
-                "beat": delivery.beat,
-                "acked_end": delivery.acked.offset,
-                "chain": delivery.acked.chain.hex(),
-                "state": delivery.state,
-            }
-            return Envelope("ack", _json(body), _headers(), correlation_id=delivery.covers)
+        case Ack(node, disk_id, log_id, epoch, reign, beat, acked, state, covers):
+            always = _json_of_node(node, disk_id, log_id, epoch, reign, state)
+            text = f'{always},"beat":{beat},"acked_end":{acked.offset},"chain":"{acked.chain.hex()}"}}'
+            return Envelope("ack", text.encode(), _headers(), correlation_id=covers)
         case Fetch(node, log_id, from_offset, request_id, reply_to):
             body = {"node": node, "log_id": log_id, "from_offset": from_offset}
             return Envelope("fetch", _json(body), _headers(), correlation_id=request_id, reply_to=reply_to)
@@ -227,7 +219,22 @@ def _decode(envelope: Envelope) -> Delivery:
             raise MalformedDeliveryError(f"no such kind of delivery: {envelope.kind!r}")
 
 
-def _headers(reign: ReignId | None = None) -> dict[str, Any]:
+@lru_cache(maxsize=4)
+def _json_of_node(node: str, disk_id: str, log_id: str | None, epoch: int, reign: ReignId | None, state: str) -> str:
+    """What a node says in each of its acks, as the beginning of a JSON object."""
+    fields = {
+        "node": node,
+        "disk_id": disk_id,
+        "log_id": log_id,
+        "epoch": epoch,
+        "reign": _reign_fields(reign) if reign else None,
+        "state": state,
+    }
+    return _JSON.encode(fields).removesuffix("}")
+
+
+@lru_cache(maxsize=4)
+def _headers(reign: ReignId | None = None) -> Mapping[str, Any]:
     return {"version": VERSION, **(_reign_fields(reign) if reign else {})}
 
 

@@ -91,7 +91,7 @@ class Receiver:
     def simulate(self, effects: Effects) -> None:
         """Simulate this from now on; what waits already is delayed no longer than that."""
         logger.info("simulating: %s", effects)
-        self.simulation.effects = effects
+        self.simulation.simulate(effects)
         self.intake.simulate(self.simulation.longest, self._loop.time())
         self._perform()
 

@@ -43,18 +43,20 @@ class Simulation:
     """The effects at present, the dice, and how often they fell."""
 
     def __init__(self, effects: Effects) -> None:
-        self.effects = effects
         self.dropped_acks = 0
         self.repeated_acks = 0
         self._random = Random()
+        self.simulate(effects)
 
-    @property
-    def longest(self) -> Latency:
-        """The longest delays that may be drawn."""
-        return Latency(self.effects.ack_delay_s + self.effects.ack_jitter_s, self.effects.persist_delay_s)
+    def simulate(self, effects: Effects) -> None:
+        """From now on, this. ``longest`` are the longest delays that may be drawn."""
+        self.effects = effects
+        self.longest = Latency(effects.ack_delay_s + effects.ack_jitter_s, effects.persist_delay_s)
 
     def draw(self) -> Latency:
         """The delays of the next commit."""
+        if not self.effects.ack_jitter_s:
+            return self.longest
         jitter_s = self._random.uniform(0, self.effects.ack_jitter_s)
         return Latency(self.effects.ack_delay_s + jitter_s, self.effects.persist_delay_s)
 

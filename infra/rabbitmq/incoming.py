@@ -48,11 +48,12 @@ class Incoming(asyncio.StreamReader):
             take = self._takers.get(channel)
             if take is not None and take(kind, data[at + HEAD.size : end - 1]):
                 self._pass_on(data[passed:at])
-                self._show_life()
                 passed = end
             at = end
         self._pass_on(data[passed:at])
         self._begun = data[at:]
+        if passed:
+            self._show_life()
 
     def _pass_on(self, frames: bytes) -> None:
         if frames:
