@@ -62,6 +62,9 @@ async def read_lines(request: web.Request) -> list[bytes]:
 
 def _turns(lines: list[str]) -> Iterator[list[str]]:
     """All of the lines, in parts of TURN_CHARACTERS and not much more."""
+    if lines and sum(map(len, lines)) <= TURN_CHARACTERS:
+        yield lines
+        return
     begin = size = 0
     for end, line in enumerate(lines, 1):
         size += len(line)
@@ -77,12 +80,13 @@ def _messages_at_once(lines: list[str]) -> list[bytes] | None:
     values = parse_json_lines(lines)
     if values is None:
         return None
-    texts = [value if isinstance(value, str) else _only_message(value) for value in values]
+    are_texts = set(map(type, values)) == {str}
+    texts = values if are_texts else [value if isinstance(value, str) else _only_message(value) for value in values]
     if not all(texts):
         return None
     try:
         # None is too large, as no line is.
-        return [text.encode() for text in texts]
+        return list(map(str.encode, texts))
     except UnicodeEncodeError:
         return None
 
