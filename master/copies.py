@@ -49,7 +49,7 @@ class Ticket:
 
     def ms_to(self, moment: float) -> float:
         """Milliseconds from the request to ``moment`` of monotonic time: 0 when that was before."""
-        return round((moment - self.started) * 1000, 3) if moment > self.started else 0.0
+        return (moment - self.started) * 1000 if moment > self.started else 0.0
 
 
 class NotReachedError(Exception):

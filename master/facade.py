@@ -3,13 +3,14 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from infra.http.bodies import BODIES
-from infra.http.direct import DIRECT, Headers, Reply
+from infra.http.direct import DIRECT, DirectHandler, Headers, Reply
 from infra.http.problems import HttpProblem, accepts_json, failure, json_response, log_refusal
 from infra.reading.routes import COPIES
 from master.copies import (
@@ -27,7 +28,7 @@ from master.requests import (
     Cluster,
     Concern,
     Write,
-    direct_write,
+    direct_writes,
     read_concern,
     read_seed_write,
     read_write,
@@ -75,16 +76,24 @@ async def post_messages(request: web.Request) -> web.Response:
     return json_response(outcome, status=201, headers=_headers(copies))
 
 
-def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers, body: bytes, reply: Reply) -> bool:
-    """The native form, as :func:`post_messages` does it; False, and nothing done, where that is to be refused."""
+def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers) -> DirectHandler | None:
+    """The native form, as :func:`post_messages` does it; whatever is to be refused is left to that."""
     try:
-        write = direct_write(headers, body, cluster)
+        read = direct_writes(headers, cluster)
+    except HttpProblem:
+        return None
+    return None if read is None else partial(_begin_directly, replicator, read)
+
+
+def _begin_directly(replicator: Replicator, read: Callable[[bytes], Write | None], body: bytes, reply: Reply) -> bool:
+    try:
+        write = read(body)
         if write is None:
             return False
         concern = write.concern
         ticket = replicator.begin(
             write.messages,
-            lambda outcome: _reply(replicator, write, outcome, reply),
+            partial(_reply, replicator, write, reply),
             w=concern.w,
             timeout_s=concern.timeout_s,
             key=write.key,
@@ -101,7 +110,7 @@ def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers, bo
     return True
 
 
-def _reply(replicator: Replicator, write: Write, outcome: Copies | Exception, reply: Reply) -> None:
+def _reply(replicator: Replicator, write: Write, reply: Reply, outcome: Copies | Exception) -> None:
     if isinstance(outcome, Copies):
         replicator.metrics.answered(_name(outcome), write.concern.w)
         reply.send(201, {"Content-Type": JSON, **_headers(outcome)}, _outcome_json(outcome, write.concern).encode())
@@ -220,19 +229,19 @@ def _outcome(copies: Copies, concern: Concern) -> dict[str, Any]:
         "epoch": copies.epoch,
         "w": concern.w,
         "write_concern": concern.asked,
-        "acks": [{"node": name, "ms": ms} for name, ms in copies.held_by],
-        "elapsed_ms": copies.elapsed_ms,
+        "acks": [{"node": name, "ms": None if ms is None else round(ms, 3)} for name, ms in copies.held_by],
+        "elapsed_ms": round(copies.elapsed_ms, 3),
     }
 
 
 def _outcome_json(copies: Copies, concern: Concern) -> str:
     """The same as JSON, in a fifth of the time: of all answers, most are such."""
     acks = ", ".join(
-        [f'{{"node": {_quoted(name)}, "ms": {"null" if ms is None else ms}}}' for name, ms in copies.held_by]
+        [f'{{"node": {_quoted(name)}, "ms": {"null" if ms is None else f"{ms:.3f}"}}}' for name, ms in copies.held_by]
     )
     return (
         f'{{"offset": {copies.offset}, "epoch": {copies.epoch}, "w": {concern.w}, '
-        f'"write_concern": {_quoted(concern.asked)}, "acks": [{acks}], "elapsed_ms": {copies.elapsed_ms}}}'
+        f'"write_concern": {_quoted(concern.asked)}, "acks": [{acks}], "elapsed_ms": {copies.elapsed_ms:.3f}}}'
     )
 
 

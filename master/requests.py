@@ -71,15 +71,23 @@ async def read_write(request: web.Request, cluster: Cluster) -> Write:
     return Write(messages, concern, key, if_end)
 
 
-def direct_write(headers: Headers, body: bytes, cluster: Cluster) -> Write | None:
-    """The native form, where it is JSON without anything unusual about it; else None. Raises HttpProblem."""
+def direct_writes(headers: Headers, cluster: Cluster) -> Callable[[bytes], Write | None] | None:
+    """What reads the body of a request with these headers, where it is JSON without anything unusual about it.
+
+    None where it is not. Both raise HttpProblem.
+    """
     if headers.get("Content-Type") != JSON:
         return None
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        return None
-    return _json_write(parse_json_object(text), _key(headers), _if_end(headers), cluster)
+    key, if_end = _key(headers), _if_end(headers)
+
+    def read(body: bytes) -> Write | None:
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            return None
+        return _json_write(parse_json_object(text), key, if_end, cluster)
+
+    return read
 
 
 def _json_write(body: dict[str, Any], key: str | None, if_end: int | None, cluster: Cluster) -> Write:

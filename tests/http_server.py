@@ -16,7 +16,7 @@ from aiohttp import web
 
 from infra.broker.free_ports import free_ports
 from infra.http.bodies import read_text
-from infra.http.direct import DIRECT, Headers, Reply
+from infra.http.direct import DIRECT, DirectHandler, Headers, Reply
 from infra.http.limits import Limits
 from infra.http.serving import application, serving
 from tests.cluster import PATIENCE_S
@@ -63,7 +63,11 @@ class Served:
         text = await read_text(request)
         return web.Response(text=f"{len(text)} characters")
 
-    def take_directly(self, _: Headers, body: bytes, reply: Reply) -> bool:
+    def route_directly(self, headers: Headers) -> DirectHandler | None:
+        """Leaves to the library what says so in its headers."""
+        return None if "Leave" in headers else self.take_directly
+
+    def take_directly(self, body: bytes, reply: Reply) -> bool:
         """Leaves to the library what is empty or says so, and lets wait what says that."""
         if body in {b"", b"library"}:
             return False
@@ -124,7 +128,7 @@ def served(**limits: float) -> Iterator[Served]:
         app.router.add_get("/text", server.take_text)
         app.router.add_post("/text", server.take_text)
         app.router.add_post("/direct", server.take_text)
-        app[DIRECT]["POST", "/direct"] = server.take_directly
+        app[DIRECT]["POST", "/direct"] = server.route_directly
         app.router.add_get("/large", server.give_large)
         app.router.add_get("/large-at-once", server.give_large_at_once)
         app.router.add_get("/wait", server.wait)

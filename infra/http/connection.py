@@ -10,7 +10,7 @@ from typing import Final, cast
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from infra.http.direct import DirectConnection, DirectHandler, DirectRequests
+from infra.http.direct import DirectConnection, DirectRequests, DirectRoute
 from infra.http.limits import Limits
 from infra.http.problems import HttpProblem, log_refusal
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Door:
     """Makes each new connection's protocol: one that serves it, or, when there are too many, one that refuses it."""
 
-    def __init__(self, server: web.Server, limits: Limits, direct: dict[tuple[str, str], DirectHandler]) -> None:
+    def __init__(self, server: web.Server, limits: Limits, direct: dict[tuple[str, str], DirectRoute]) -> None:
         self.server = server
         self.limits = limits
         self.direct = DirectRequests(direct)

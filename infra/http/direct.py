@@ -32,19 +32,21 @@ class Reply(Protocol):
 
 
 Headers = CIMultiDictProxy[str]
-DirectHandler = Callable[[Headers, bytes, Reply], bool]
-"""Takes the headers and the body. True: the request is answered by the reply. False: nothing was done."""
+DirectHandler = Callable[[bytes, Reply], bool]
+"""Takes the body. True: the request is answered by the reply. False: nothing was done."""
+DirectRoute = Callable[[Headers], DirectHandler | None]
+"""Makes the handler of requests with these headers, of which there may come many; None leaves them to the library."""
 
-DIRECT: Final[web.AppKey[dict[tuple[str, str], DirectHandler]]] = web.AppKey("direct")
+DIRECT: Final[web.AppKey[dict[tuple[str, str], DirectRoute]]] = web.AppKey("direct")
 """By method and path, query included."""
 
 
 class DirectRequests:
-    """What all connections of a server share: their direct handlers, and the heads that lead to them."""
+    """What all connections of a server share: their direct routes, and the heads that lead to handlers of these."""
 
-    def __init__(self, handlers: Mapping[tuple[str, str], DirectHandler]) -> None:
-        """``handlers`` are by method and path; there may come more."""
-        self.handlers = handlers
+    def __init__(self, routes: Mapping[tuple[str, str], DirectRoute]) -> None:
+        """``routes`` are by method and path; there may come more."""
+        self.routes = routes
         self.heads: KnownHeads[tuple[DirectHandler, RawRequestMessage]] = KnownHeads()
 
 
@@ -147,8 +149,11 @@ class DirectConnection(web.RequestHandler):
         message, payload = self._messages[0]
         if not isinstance(message, RawRequestMessage) or not _is_plain(message) or not payload.is_eof():
             return False
-        handler = self._shared.handlers.get((message.method, message.path))
-        if handler is None or payload.total_bytes > MAX_DIRECT_BYTES:
+        route = self._shared.routes.get((message.method, message.path))
+        if route is None or payload.total_bytes > MAX_DIRECT_BYTES:
+            return False
+        handler = route(message.headers)
+        if handler is None:
             return False
         self._messages.popleft()
         body = payload.read_nowait()
@@ -169,7 +174,7 @@ class DirectConnection(web.RequestHandler):
     def _handled(self, handler: DirectHandler, message: RawRequestMessage, body: bytes) -> bool:
         self._begin()
         try:
-            taken = handler(message.headers, body, self)
+            taken = handler(body, self)
         except Exception as error:  # noqa: BLE001 - a fault in any handler is answered
             problem = failure(message.method, message.path, error, appended="unknown")
             self.send(problem.status, problem.raw_headers(), problem.body())

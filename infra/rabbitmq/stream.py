@@ -50,7 +50,7 @@ class Stream(TransportFactory):
         return True
 
     async def drained(self) -> None:
-        """Wait for room. Raises OSError when the connection is lost."""
+        """Wait for room, or for the end of the connection. May raise OSError then."""
         assert self._writer is not None
         await self._writer.drain()
 

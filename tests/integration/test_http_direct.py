@@ -35,6 +35,7 @@ def test_an_answer_has_the_headers_that_the_library_gives() -> None:
 
 UNUSUAL = [
     pytest.param(direct_post(b"library"), id="refused by its handler"),
+    pytest.param(direct_post(b"x" * 7, b"Leave: it\r\n"), id="without a handler for its headers"),
     pytest.param(direct_post(b"x" * 7, b"Connection: close\r\n"), id="the last one"),
     pytest.param(direct_post(b"x" * 7, b"Content-Encoding: identity\r\n"), id="encoded"),
     pytest.param(DIRECT_POST + b"Transfer-Encoding: chunked\r\n\r\n7\r\nxxxxxxx\r\n0\r\n\r\n", id="in chunks"),

@@ -1,0 +1,32 @@
+"""What a callback raises ends the task that waits for that."""
+
+import asyncio
+
+import pytest
+
+from infra.callbacks import Callbacks
+
+
+async def test_what_a_callback_raises_is_raised_by_who_waits_and_only_the_first() -> None:
+    callbacks = Callbacks()
+    called: list[str] = []
+
+    def note(text: str) -> None:
+        called.append(text)
+        if text != "fine":
+            raise RuntimeError(text)
+
+    waits = asyncio.create_task(callbacks.failed())
+    watched = callbacks.watched(note)
+    for text in ("fine", "first", "second"):
+        asyncio.get_running_loop().call_soon(watched, text)
+    with pytest.raises(RuntimeError, match="first"):
+        await waits
+    assert called == ["fine", "first", "second"]
+
+
+async def test_what_failed_before_somebody_waits_is_raised_then() -> None:
+    callbacks = Callbacks()
+    callbacks.fail(OSError("no disk"))
+    with pytest.raises(OSError, match="no disk"):
+        await callbacks.failed()
