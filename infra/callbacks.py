@@ -1,10 +1,13 @@
 """Callbacks that nobody awaits, whose errors are raised all the same."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import ParamSpec
 
 P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
 
 
 class Callbacks:
@@ -12,21 +15,26 @@ class Callbacks:
 
     def __init__(self) -> None:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_over = False
 
     async def failed(self) -> None:
-        """Wait, for ever or until one of them has raised something, and raise that."""
-        await self._failed
+        """Wait, for ever or until one of them has raised something, and raise the first such error."""
+        try:
+            await self._failed
+        finally:
+            self._is_over = True
 
     def watched(self, callback: Callable[P, None]) -> Callable[P, None]:
         def call(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 callback(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - the loop would only log it, and the node go on without a part
-                self.fail(error)
+                self._fail(error)
 
         return call
 
-    def fail(self, error: Exception) -> None:
-        """One of them was told of an error that nothing can go on after. The first one is raised."""
-        if not self._failed.done():
+    def _fail(self, error: Exception) -> None:
+        if self._is_over or self._failed.done():
+            logger.error("when the node was about to end already: %s", error, exc_info=error)
+        else:
             self._failed.set_exception(error)

@@ -56,14 +56,16 @@ class Threaded:
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def begin(self, function: Callable[[], T], done: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
+    def begin(
+        self, function: Callable[[], T], done: Callable[[T], None], failed: Callable[[BaseException], None]
+    ) -> None:
         """Call it there, after what was to be called before; then tell ``done`` or ``failed``, on this event loop."""
         loop = asyncio.get_running_loop()
 
         def call() -> None:
             try:
                 value = function()
-            except Exception as error:  # noqa: BLE001 - whoever began it is told
+            except BaseException as error:  # noqa: BLE001 - whoever began it is told
                 loop.call_soon_threadsafe(failed, error)
             else:
                 loop.call_soon_threadsafe(done, value)
@@ -104,7 +106,7 @@ def _succeed(result: asyncio.Future[T], value: T) -> None:
         result.set_result(value)
 
 
-def _fail(result: asyncio.Future[T], error: Exception) -> None:
+def _fail(result: asyncio.Future[T], error: BaseException) -> None:
     if not result.done():
         result.set_exception(error)
     elif not isinstance(error, _NobodyWaitsError):
@@ -136,7 +138,7 @@ class LogThread:
         self,
         batches: Sequence[Batch],
         done: Callable[[float], None],
-        failed: Callable[[Exception], None],
+        failed: Callable[[BaseException], None],
         *,
         adopt: str | None = None,
         epoch: int = 0,

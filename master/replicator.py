@@ -83,6 +83,8 @@ class Replicator:
         self._due = False
         self._callbacks = Callbacks()
         self._on_gathered = self._callbacks.watched(self._perform)
+        self._on_received = self._callbacks.watched(self._receive)
+        self._on_published = self._callbacks.watched(self._published)
         self._on_committed = self._callbacks.watched(self._committed)
         self._on_not_committed = self._callbacks.watched(self._not_committed)
         self._waiting: Deadlines[Ticket] = Deadlines(self._give_up)
@@ -268,7 +270,7 @@ class Replicator:
         self._perform()
         self.metrics.committed(batches, took_s, time.monotonic())
 
-    def _not_committed(self, error: Exception) -> None:
+    def _not_committed(self, error: BaseException) -> None:
         if not isinstance(error, DiskFullError):
             raise error
         self._show_disk_full(True, f"{error}: nothing is appended until there is")
@@ -301,7 +303,7 @@ class Replicator:
         self._reply_to = self._names.acks_queue(self.reign.id.epoch, self._connections)
         await session.declare_exchange(self._names.exchange, replace=True)
         await session.declare_reply_queue(self._reply_to)
-        await session.consume(self._reply_to, self._receive, settled=True)
+        await session.consume(self._reply_to, self._on_received, settled=True)
 
     async def _work(self, session: Session) -> None:
         self._session, self._reads = session, asyncio.Queue()
@@ -322,7 +324,7 @@ class Replicator:
 
     def _publish(self, delivery: LiveBatches | Beat) -> None:
         assert self._session is not None
-        self._session.publish(self._names.exchange, encode(delivery), partial(self._published, delivery))
+        self._session.publish(self._names.exchange, encode(delivery), partial(self._on_published, delivery))
 
     def _published(self, delivery: LiveBatches | Beat, taken: bool) -> None:
         self.metrics.published(delivery, taken=taken)

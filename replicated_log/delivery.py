@@ -201,7 +201,7 @@ def _decode(envelope: Envelope) -> Delivery:
         case "fetch":
             body = json.loads(envelope.body.decode())
             log_id = body["log_id"]
-            _check_texts(body["node"], "" if log_id is None else log_id, envelope.correlation_id)
+            _check_texts(body["node"], "" if log_id is None else log_id)
             _check_numbers(body["from_offset"])
             return Fetch(
                 node=body["node"],

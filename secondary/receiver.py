@@ -164,7 +164,7 @@ class Receiver:
         self._perform()
         self._commits.observe(batches, took_s)
 
-    def _not_persisted(self, error: Exception) -> None:
+    def _not_persisted(self, error: BaseException) -> None:
         if not isinstance(error, DiskFullError):
             raise error
         self.intake.persist_refused(self._loop.time())
@@ -177,8 +177,9 @@ class Receiver:
         await session.declare_exchange(self._names.exchange)
         await session.declare_node_queue(queue, self._names.exchange)
         await session.declare_reply_queue(self._answers_to)
-        await session.consume(self._answers_to, self._receive_answer, settled=True)
-        await session.consume(queue, self._receive, settled=False)
+        watched = self._callbacks.watched
+        await session.consume(self._answers_to, watched(self._receive_answer), settled=True)
+        await session.consume(queue, watched(self._receive), settled=False)
 
     async def _work(self, session: Session) -> None:
         self.intake.connected(self._answers_to)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import uvloop
@@ -39,6 +40,8 @@ class Served:
 
     port: int
     written: int = 0
+    routed: int = 0
+    """Heads of requests that were parsed, for a direct handler."""
     ended: threading.Event = field(default_factory=threading.Event)
     replies: list[Reply] = field(default_factory=list)
     loop: asyncio.AbstractEventLoop = field(default_factory=uvloop.new_event_loop)
@@ -54,6 +57,15 @@ class Served:
             return False
         return True
 
+    def has_read(self, client: socket.socket) -> bool:
+        """Whether it has read all that ``client`` has sent: by the system's table of connections, nothing waits."""
+        ports = [self.port, client.getsockname()[1]]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            if [int(address.split(":")[1], 16) for address in (local, remote)] == ports:
+                return queues.endswith(":00000000")
+        raise AssertionError("no such connection")
+
     def stop(self) -> None:
         """Let it begin to stop."""
         with suppress(RuntimeError):  # It has stopped already, and its loop is closed.
@@ -65,6 +77,7 @@ class Served:
 
     def route_directly(self, headers: Headers) -> DirectHandler | None:
         """Leaves to the library what says so in its headers."""
+        self.routed += 1
         return None if "Leave" in headers else self.take_directly
 
     def take_directly(self, body: bytes, reply: Reply) -> bool:

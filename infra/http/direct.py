@@ -7,7 +7,7 @@ handler that it has there, which says what is wrong.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
@@ -41,13 +41,21 @@ DIRECT: Final[web.AppKey[dict[tuple[str, str], DirectRoute]]] = web.AppKey("dire
 """By method and path, query included."""
 
 
+class Target(NamedTuple):
+    """What handles a request directly, and what the request was for."""
+
+    handler: DirectHandler
+    method: str
+    path: str
+
+
 class DirectRequests:
     """What all connections of a server share: their direct routes, and the heads that lead to handlers of these."""
 
     def __init__(self, routes: Mapping[tuple[str, str], DirectRoute]) -> None:
         """``routes`` are by method and path; there may come more."""
         self.routes = routes
-        self.heads: KnownHeads[tuple[DirectHandler, RawRequestMessage]] = KnownHeads()
+        self.heads: KnownHeads[Target] = KnownHeads()
 
 
 class DirectConnection(web.RequestHandler):
@@ -58,12 +66,13 @@ class DirectConnection(web.RequestHandler):
     While ``_between``, all that the parser was given were whole requests: the next byte begins another one.
     """
 
-    __slots__ = ("_between", "_forget", "_is_direct", "_shared")
+    __slots__ = ("_between", "_forget", "_is_direct", "_is_refused", "_shared")
 
     def take_directly(self, shared: DirectRequests) -> None:
         """To be called before the connection is made."""
         self._shared = shared
         self._is_direct = False
+        self._is_refused = False
         self._between = True
         self._forget: Callable[[], object] | None = None
 
@@ -99,7 +108,8 @@ class DirectConnection(web.RequestHandler):
                 and payload.is_eof()
                 and is_whole(whole, payload.total_bytes)
             )
-        if not self._is_direct and not self._taken_directly(whole):
+        refused, self._is_refused = self._is_refused, False
+        if not self._is_direct and (refused or not self._taken_directly(whole)):
             self._wake()
 
     @property
@@ -136,8 +146,8 @@ class DirectConnection(web.RequestHandler):
         found = self._shared.heads.find(data)
         if found is None:
             return False
-        (handler, message), body = found
-        if not self._handled(handler, message, body):
+        self._is_refused = not self._handled(*found)
+        if self._is_refused:
             return False
         self._request_count += 1
         return True
@@ -155,15 +165,16 @@ class DirectConnection(web.RequestHandler):
         handler = route(message.headers)
         if handler is None:
             return False
+        target = Target(handler, message.method, message.path)
         self._messages.popleft()
         body = payload.read_nowait()
-        if not self._handled(handler, message, body):
+        if not self._handled(target, body):
             self._messages.append((message, self._unread(body)))
             return False
         if self._parser is not None:
             self._parser.message_consumed()
         if self._between:
-            self._shared.heads.learn(whole, len(body), (handler, message))
+            self._shared.heads.learn(whole, len(body), target)
         return True
 
     def _is_idle(self) -> bool:
@@ -171,12 +182,12 @@ class DirectConnection(web.RequestHandler):
         closing = self._force_close or self._close
         return self._waiter is not None and not self._is_direct and not self.writing_paused and not closing
 
-    def _handled(self, handler: DirectHandler, message: RawRequestMessage, body: bytes) -> bool:
+    def _handled(self, target: Target, body: bytes) -> bool:
         self._begin()
         try:
-            taken = handler(body, self)
+            taken = target.handler(body, self)
         except Exception as error:  # noqa: BLE001 - a fault in any handler is answered
-            problem = failure(message.method, message.path, error, appended="unknown")
+            problem = failure(target.method, target.path, error, appended="unknown")
             self.send(problem.status, problem.raw_headers(), problem.body())
             taken = True
         if not taken:

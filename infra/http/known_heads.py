@@ -21,7 +21,7 @@ class KnownHead(Generic[Meaning]):
 class KnownHeads(Generic[Meaning]):
     """Remembers, byte by byte, heads of whole requests, so that nobody need parse the same one again.
 
-    Bounded: when there are too many, the oldest ones are forgotten.
+    Bounded: when there are too many, those are forgotten that have not come for longest.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,12 @@ class KnownHeads(Generic[Meaning]):
     def find(self, data: bytes) -> tuple[Meaning, bytes] | None:
         """What the head means, and the body, if ``data`` is one whole request whose head is known."""
         end = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)
-        known = self._heads.get(data[:end])
-        if known is None or len(data) - end != known.body_bytes:
+        head = data[:end]
+        known = self._heads.pop(head, None)
+        if known is None:
             return None
-        return known.meaning, data[end:]
+        self._heads[head] = known  # The last one now to be forgotten.
+        return (known.meaning, data[end:]) if len(data) - end == known.body_bytes else None
 
     def learn(self, data: bytes, body_bytes: int, meaning: Meaning) -> None:
         """``data`` is one whole request."""

@@ -28,7 +28,7 @@ HEARTBEAT: Final = 8
 """Types of frames."""
 HEAD: Final = Struct(">BHI")
 """Type, channel and size."""
-_END: Final = b"\xce"
+END: Final = b"\xce"
 
 DELIVER: Final = bytes((0, 60, 0, 60))
 ACK: Final = bytes((0, 60, 0, 80))
@@ -70,10 +70,10 @@ _SIZE: Final = Struct(">I")
 
 
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
-    return b"".join((HEAD.pack(kind, channel, len(payload)), payload, _END))
+    return b"".join((HEAD.pack(kind, channel, len(payload)), payload, END))
 
 
-def published(channel: int, exchange: str, routing_key: str, envelope: Envelope, piece_bytes: int) -> bytes:
+def publish_frames(channel: int, exchange: str, routing_key: str, envelope: Envelope, piece_bytes: int) -> bytes:
     """All frames of a delivery that is published; ``piece_bytes`` of its body at most go into one."""
     body = envelope.body
     return b"".join(
@@ -107,12 +107,18 @@ def read_deliver(payload: bytes) -> tuple[str, int]:
     return consumer_tag, int.from_bytes(payload[at : at + 8], "big")
 
 
-def read_content_header(payload: bytes) -> tuple[int, Envelope]:
-    """The size of the body that follows, and an envelope that it is to be put into."""
+def read_body_size(payload: bytes) -> int:
+    """The size of the body that follows a content header."""
     try:
-        _, _, size, flags = _CONTENT.unpack_from(payload)
+        _, _, size, _ = _CONTENT.unpack_from(payload)
     except StructError as error:
         raise ValueError(f"a content header of {len(payload)} bytes") from error
+    return int(size)
+
+
+def read_envelope(payload: bytes, body: bytes) -> Envelope:
+    """The envelope that a content header and a body make up."""
+    _, _, _, flags = _CONTENT.unpack_from(payload)
     if flags & _NO_PROPERTY:
         raise ValueError(f"a content header with flags {flags:#x}")
     texts: dict[int, str] = {}
@@ -124,9 +130,9 @@ def read_content_header(payload: bytes) -> tuple[int, Envelope]:
     at = _read_properties(payload, at, flags, _AFTER_HEADERS, texts)
     if at != len(payload):
         raise ValueError(f"a content header of {len(payload)} bytes, where {at} were expected")
-    return size, Envelope(
+    return Envelope(
         kind=texts.get(_TYPE, ""),
-        body=b"",
+        body=body,
         headers=headers,
         message_id=texts.get(_MESSAGE_ID),
         correlation_id=texts.get(_CORRELATION_ID),

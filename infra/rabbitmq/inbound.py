@@ -5,7 +5,7 @@ from collections.abc import Callable
 import aiormq
 from aiormq.abc import DeliveredMessage
 
-from infra.rabbitmq.frames import DELIVER, HEADER, METHOD, read_content_header, read_deliver, settled_up_to
+from infra.rabbitmq.frames import DELIVER, HEADER, METHOD, read_body_size, read_deliver, read_envelope, settled_up_to
 from infra.rabbitmq.stream import Stream
 from replicated_log.delivery import Envelope
 
@@ -28,17 +28,18 @@ class Received:
 class Inbound:
     """A channel that is consumed on: puts a delivery's frames together, and hands it over in the turn they come in.
 
-    Whatever belongs to no delivery is left to aiormq's channel. ``unreadable`` is told what is wrong with one that
-    can't be put together; nothing of use can come after that.
+    Whatever belongs to no delivery is left to aiormq's channel. A delivery whose properties make no sense, whoever has
+    published it, is handed over as one of no kind. ``unreadable`` is told what is wrong with frames that make no
+    delivery; nothing of use can come after them.
     """
 
     def __init__(self, channel: aiormq.Channel, stream: Stream, unreadable: Callable[[str], None]) -> None:
         self._channel = channel
         self._stream = stream
-        self._receivers: dict[str, Callable[[Received], None]] = {}
         self._unreadable = unreadable
+        self._receivers: dict[str, Callable[[Received], None]] = {}
         self._deliver = ("", 0)
-        self._envelope = Envelope("", b"")
+        self._header = b""
         self._pieces: list[bytes] = []
         self._missing = 0
         stream.incoming.take(channel.number, self._take)
@@ -69,7 +70,7 @@ class Inbound:
             self._deliver, self._pieces = read_deliver(payload), []
             return
         if kind == HEADER:
-            self._missing, self._envelope = read_content_header(payload)
+            self._missing, self._header = read_body_size(payload), payload
         else:
             self._pieces.append(payload)
             self._missing -= len(payload)
@@ -77,5 +78,11 @@ class Inbound:
             queue, number = self._deliver
             body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces = []
-            self._envelope.body = body
-            self._receivers[queue](Received(self, number, self._envelope))
+            self._receivers[queue](Received(self, number, _envelope(self._header, body)))
+
+
+def _envelope(header: bytes, body: bytes) -> Envelope:
+    try:
+        return read_envelope(header, body)
+    except ValueError as error:
+        return Envelope(f"(unreadable: {error})", body)

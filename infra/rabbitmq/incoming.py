@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, SupportsIndex
 
-from infra.rabbitmq.frames import BODY, HEAD, HEADER, HEARTBEAT, METHOD, frame
+from infra.rabbitmq.frames import BODY, END, HEAD, HEADER, HEARTBEAT, METHOD, frame
 
 _KINDS: Final = {METHOD, HEADER, BODY, HEARTBEAT}
 _HEARTBEAT: Final = frame(HEARTBEAT, 0, b"")
@@ -34,16 +34,22 @@ class Incoming(asyncio.StreamReader):
         """Show every frame of a channel from now on to ``take``."""
         self._takers[channel] = take
 
+    def forget(self) -> None:
+        """Nothing is taken any more."""
+        self._takers.clear()
+
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         data = self._begun + bytes(data) if self._begun else bytes(data)
         passed = at = 0
         while at + HEAD.size < len(data):
             kind, channel, size = HEAD.unpack_from(data, at)
-            if kind not in _KINDS:
-                at = len(data)  # This is no AMQP, and aiormq says so.
-                break
             end = at + HEAD.size + size + 1
-            if end > len(data):
+            if kind in _KINDS and end > len(data):
+                break
+            if kind not in _KINDS or data[end - 1] != END[0]:
+                # This is no AMQP, and aiormq says so.
+                self._takers.clear()
+                at = len(data)
                 break
             take = self._takers.get(channel)
             if take is not None and take(kind, data[at + HEAD.size : end - 1]):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import aio_pika
@@ -20,8 +20,6 @@ HEARTBEAT_S: Final = 3
 CONNECT_TIMEOUT_S: Final = 5.0
 SETUP_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 2.0
-SHORT_S: Final = 5.0
-"""A session that is lost sooner may have met a delivery that AMQP itself can't read, and that would come again."""
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0)
 """Pauses before the next attempt; the last one repeats."""
 
@@ -40,8 +38,6 @@ async def keep_session(
     a line each time.
     """
     failures = 0
-    lived_s = SHORT_S
-    loop = asyncio.get_running_loop()
 
     async def end_row(session: Session) -> None:
         nonlocal failures
@@ -51,19 +47,15 @@ async def keep_session(
 
     while True:
         try:
-            async with _session(url, node, afresh=lived_s < SHORT_S) as session:
-                began = loop.time()
+            async with _session(url, node) as session:
                 async with at_most(SETUP_TIMEOUT_S):
                     await session.open()
                     await set_up(session)
                     session.watch_channels()
-                try:
-                    async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(session.lost())
-                        tasks.create_task(end_row(session))
-                        tasks.create_task(work(session))
-                finally:
-                    lived_s = loop.time() - began
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(session.lost())
+                    tasks.create_task(end_row(session))
+                    tasks.create_task(work(session))
         except* BrokerLostError as group:
             failures += 1
             level = logging.WARNING if failures == 1 else logging.DEBUG
@@ -72,12 +64,13 @@ async def keep_session(
 
 
 @asynccontextmanager
-async def _session(url: str, node: str, *, afresh: bool) -> AsyncIterator[Session]:
-    async with (
-        _connection(url, f"{node} publishes") as publishing,
-        _connection(url, f"{node} consumes") as consuming,
-    ):
-        yield Session(publishing, consuming, afresh=afresh)
+async def _session(url: str, node: str) -> AsyncIterator[Session]:
+    async with AsyncExitStack() as opened:
+        publishing = await opened.enter_async_context(_connection(url, f"{node} publishes"))
+        consuming = await opened.enter_async_context(_connection(url, f"{node} consumes"))
+        session = Session(publishing, consuming)
+        opened.callback(session.forget)
+        yield session
 
 
 @asynccontextmanager
@@ -108,6 +101,7 @@ async def _connection(url: str, name: str) -> AsyncIterator[tuple[AbstractConnec
             logger.debug("closing a connection: %s", error)
         finally:
             force.cancel()
+            stream.forget()
 
 
 def _shown(url: str) -> str:

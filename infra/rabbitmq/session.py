@@ -31,21 +31,20 @@ logger = logging.getLogger(__name__)
 
 
 class Session:
-    """A node's two connections, both up until :meth:`lost` raises. ``afresh``: empty the node's queue first."""
+    """A node's two connections, both up until :meth:`lost` raises.
+
+    What it calls back must not raise: nobody would hear of it.
+    """
 
     def __init__(
-        self,
-        publishing: tuple[AbstractConnection, Stream],
-        consuming: tuple[AbstractConnection, Stream],
-        *,
-        afresh: bool,
+        self, publishing: tuple[AbstractConnection, Stream], consuming: tuple[AbstractConnection, Stream]
     ) -> None:
         self._publishing, self._outward = publishing
         self._consuming, self._inward = consuming
-        self._afresh = afresh
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
         self._carries = asyncio.Event()
+        self._outbounds: list[Outbound] = []
         self._publishes = 0
         self._progress_at = 0.0
         for connection in (self._publishing, self._consuming):
@@ -56,15 +55,21 @@ class Session:
         with broker_trouble():
             await self._open_confirming()
             self._direct = await self._channel(self._publishing, confirms=False)
-            self._to_queues = Outbound(await _underlay(self._direct), self._outward)
+            self._to_queues = self._outbound(await _underlay(self._direct))
             await self._open_inbound()
+
+    def forget(self) -> None:
+        """The session is left: hand nothing over any more, and keep nothing in memory that was on its way."""
+        self._end("left")
+        for outbound in self._outbounds:
+            outbound.forget()
 
     async def carries(self) -> None:
         """Wait until something was delivered, or published and confirmed: only then is the session of use."""
         await self._carries.wait()
 
     async def lost(self) -> None:
-        """Wait for the end of the session, and raise BrokerLostError, or what a receiver has raised.
+        """Wait for the end of the session, and raise BrokerLostError.
 
         It ends too when of what is published nothing gets through for PUBLISH_TIMEOUT_S.
         """
@@ -104,8 +109,6 @@ class Session:
                 await self._inbound.queue_delete(name)
                 queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
             await queue.bind(exchange)
-            if self._afresh:
-                await queue.purge()
 
     async def declare_reply_queue(self, name: str) -> None:
         """A bounded queue that belongs to this session's consuming connection and goes with it."""
@@ -121,11 +124,10 @@ class Session:
         """Hand every delivery of ``queue`` to ``receive``, in order. ``settled``: they need not be settled."""
 
         def on_delivery(received: Received) -> None:
+            if self._over.done():
+                return
             self._carries.set()
-            try:
-                receive(received)
-            except Exception as error:  # noqa: BLE001 - it is what ends the session, and nothing else here
-                self._fail(error)
+            receive(received)
 
         with broker_trouble():
             await self._deliveries.consume(queue, on_delivery, settled=settled)
@@ -133,7 +135,7 @@ class Session:
     def publish(self, exchange: str, envelope: Envelope, confirmed: Callable[[bool], None]) -> None:
         """Publish, in the order of the calls. ``confirmed`` is told whether the broker has taken it, or refused.
 
-        Once the session is over, nothing is published, and nobody is told.
+        Once the session is over, nobody is told any more, be it published or not.
         """
 
         def on_confirm(taken: bool) -> None:
@@ -142,16 +144,13 @@ class Session:
             self._is_published()
             if taken:
                 self._carries.set()
-            try:
-                confirmed(taken)
-            except Exception as error:  # noqa: BLE001 - it is what ends the session, and nothing else here
-                self._fail(error)
+            confirmed(taken)
 
         self._is_publishing()
         self._to_exchanges.publish(exchange, envelope, on_confirm)
 
     def post(self, queue: str, envelope: Envelope) -> bool:
-        """Send to one queue at once; False, and nothing is sent, when that has to wait, or the session is over."""
+        """Send to one queue at once; False, and nothing is sent, when that has to wait, or the connection is lost."""
         return self._to_queues.post(queue, envelope)
 
     async def send(self, queue: str, envelope: Envelope) -> None:
@@ -179,7 +178,11 @@ class Session:
 
     async def _open_confirming(self) -> None:
         self._confirming = await self._channel(self._publishing, confirms=True)
-        self._to_exchanges = Outbound(await _underlay(self._confirming), self._outward)
+        self._to_exchanges = self._outbound(await _underlay(self._confirming))
+
+    def _outbound(self, channel: aiormq.Channel) -> Outbound:
+        self._outbounds.append(Outbound(channel, self._outward, self._end))
+        return self._outbounds[-1]
 
     async def _open_inbound(self) -> None:
         self._inbound = await self._channel(self._consuming, confirms=False)
@@ -208,12 +211,6 @@ class Session:
 
     def _on_cancel(self, _: object) -> None:
         self._end("the broker has cancelled a consumer")
-
-    def _fail(self, error: Exception) -> None:
-        if self._over.done():
-            logger.error("a delivery that came when the session was over: %s", error, exc_info=error)
-        else:
-            self._over.set_exception(error)
 
     def _end(self, reason: str) -> None:
         if not self._over.done():

@@ -15,13 +15,13 @@ from infra.rabbitmq.incoming import Incoming
 class Stream(TransportFactory):
     """Makes the stream of one connection, as aiormq would, and keeps hold of it.
 
-    Invariant: while something waits to be written, there is no room for it.
+    Invariant: while something waits to be written, the connection is up, and there is no room for it.
     """
 
     def __init__(self) -> None:
         self.incoming = Incoming()
         self._flow = _Flow(self.incoming, self._write_waiting)
-        self._waiting: deque[Callable[[], bytes]] = deque()
+        self._waiting: deque[tuple[Callable[[], bytes], asyncio.Future[None] | None]] = deque()
         self._writer: asyncio.StreamWriter | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -38,8 +38,11 @@ class Stream(TransportFactory):
         return self.incoming, self._writer
 
     def write(self, make_frames: Callable[[], bytes]) -> None:
-        """Write whole frames, made when there is room for more; the calls keep their order."""
-        self._waiting.append(make_frames)
+        """Write whole frames, made when there is room for more; the calls keep their order.
+
+        The caller bounds how many may wait. Once the connection is over, nothing happens.
+        """
+        self._waiting.append((make_frames, None))
         self._write_waiting()
 
     def write_now(self, make_frames: Callable[[], bytes]) -> bool:
@@ -49,34 +52,45 @@ class Stream(TransportFactory):
         self.write(make_frames)
         return True
 
-    async def drained(self) -> None:
-        """Wait for room, or for the end of the connection. May raise OSError then."""
-        assert self._writer is not None
-        await self._writer.drain()
+    async def written(self, make_frames: Callable[[], bytes]) -> None:
+        """As :meth:`write`, and wait until it is, or the connection is over."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((make_frames, written))
+        self._write_waiting()
+        await written
 
     def abort(self) -> None:
         if self._writer is not None:
             self._writer.transport.abort()
+
+    def forget(self) -> None:
+        """The connection is over: keep nobody in memory any longer whom something of it was for."""
+        self.incoming.forget()
+        self._write_waiting()
 
     @property
     def _is_closing(self) -> bool:
         return self._writer is None or self._writer.transport.is_closing()
 
     def _write_waiting(self) -> None:
-        if self._is_closing:
-            self._waiting.clear()
-        while self._waiting and not self._flow.is_paused:
-            assert self._writer is not None
-            self._writer.write(self._waiting.popleft()())
+        while self._waiting and (self._is_closing or not self._flow.is_paused):
+            make_frames, written = self._waiting.popleft()
+            if self._writer is not None and not self._is_closing:
+                self._writer.write(make_frames())
+            if written is not None and not written.done():
+                written.set_result(None)
 
 
 class _Flow(asyncio.StreamReaderProtocol):
-    """The stream's protocol, which tells when there is room again for what is written."""
+    """The stream's protocol, which tells when there is room again for what is written, or no need of it any more.
 
-    def __init__(self, reader: asyncio.StreamReader, resumed: Callable[[], None]) -> None:
+    asyncio's own knows whether there is room, too, but lets nobody see it.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, changed: Callable[[], None]) -> None:
         super().__init__(reader, loop=asyncio.get_running_loop())
         self.is_paused = False
-        self._resumed = resumed
+        self._changed = changed
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -85,4 +99,8 @@ class _Flow(asyncio.StreamReaderProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.is_paused = False
-        self._resumed()
+        self._changed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._changed()

@@ -8,7 +8,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 
 
 class BrokerLostError(Exception):
-    """Raised by a session's methods: the session is over. A publish that raised it may have arrived, or may yet."""
+    """Raised by a session's methods: the session is over. What was published by it may have arrived, or may yet."""
 
 
 @asynccontextmanager

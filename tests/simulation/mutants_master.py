@@ -87,6 +87,7 @@ def _(surgeon: Surgeon) -> None:
         kept = node.acked_end
         living = real(progress, node, ack)
         node.acked_end = kept
+        progress._update_held()
         return living
 
     surgeon.around(Progress, "_is_of_living_disk", is_of_living_disk)

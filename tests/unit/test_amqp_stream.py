@@ -52,19 +52,34 @@ async def test_what_has_to_wait_is_made_and_written_when_there_is_room_in_order(
         async with asyncio.timeout(PATIENCE_S):
             for number in range(PIECES):
                 assert await reader.readexactly(PIECE_BYTES) == piece(number)
-            await stream.drained()
         assert made == list(range(PIECES))
         await eventually(lambda: stream.write_now(lambda: b"at once"), "there is room again")
         assert await reader.readexactly(7) == b"at once"
+
+
+async def test_who_waits_until_something_is_written_waits_for_just_that() -> None:
+    async with streaming() as (stream, reader):
+        for number in range(PIECES):
+            stream.write(partial(piece, number))
+        waits = asyncio.create_task(stream.written(lambda: b"mine"))
+        async with asyncio.timeout(PATIENCE_S):
+            for number in range(PIECES // 2):
+                assert await reader.readexactly(PIECE_BYTES) == piece(number)
+            assert not waits.done()  # Though there has been room again and again, it was for others.
+            for number in range(PIECES // 2, PIECES):
+                assert await reader.readexactly(PIECE_BYTES) == piece(number)
+            assert await reader.readexactly(4) == b"mine"
+            await waits
 
 
 async def test_who_waits_for_room_waits_no_longer_than_the_connection_lasts() -> None:
     async with streaming() as (stream, _):
         for number in range(PIECES):
             stream.write(partial(piece, number))
-        waits = asyncio.create_task(stream.drained())
+        waits = asyncio.create_task(stream.written(lambda: b"never"))
         await asyncio.sleep(0)
         stream.abort()
-        await waits
+        async with asyncio.timeout(PATIENCE_S):
+            await waits
         stream.write(lambda: b"too late")
         assert not stream.write_now(lambda: b"too late")

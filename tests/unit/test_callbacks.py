@@ -27,6 +27,21 @@ async def test_what_a_callback_raises_is_raised_by_who_waits_and_only_the_first(
 
 async def test_what_failed_before_somebody_waits_is_raised_then() -> None:
     callbacks = Callbacks()
-    callbacks.fail(OSError("no disk"))
-    with pytest.raises(OSError, match="no disk"):
+    callbacks.watched(fail)("no disk")
+    with pytest.raises(RuntimeError, match="no disk"):
         await callbacks.failed()
+
+
+async def test_what_fails_when_nobody_waits_any_more_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    callbacks = Callbacks()
+    waits = asyncio.create_task(callbacks.failed())
+    await asyncio.sleep(0)
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    callbacks.watched(fail)("no disk")
+    assert "no disk" in caplog.text
+
+
+def fail(text: str) -> None:
+    raise RuntimeError(text)
