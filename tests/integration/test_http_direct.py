@@ -88,6 +88,17 @@ def test_a_request_in_two_pieces_is_none_whose_head_is_known(cut: int) -> None:
         assert one_answer(client) in {(200, "7 characters"), (200, "directly: abcdefg")}
 
 
+def test_a_known_head_that_continues_another_belongs_to_that() -> None:
+    known = direct_post(b"abc")
+    with served() as server, connected(server) as client:
+        client.sendall(known)
+        assert one_answer(client) == (200, "directly: abc")
+        client.sendall(b"POST /text HTTP/1.1\r\nX: ")
+        patiently(lambda: server.has_read(client), "the beginning is read")
+        client.sendall(known)
+        assert one_answer(client) == (200, "3 characters")
+
+
 def test_a_request_behind_one_that_is_not_whole_yet_belongs_to_its_body() -> None:
     inner = direct_post(b"abc")
     with served() as server, connected(server) as client:
