@@ -12,7 +12,7 @@ hardly two of them differ.
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
-from struct import error as StructError  # noqa: N812 - that is what it is
+from struct import error as StructError  # noqa: N812 - a class, which struct names in small letters
 from typing import Any, Final
 
 from pamqp import decode, encode

@@ -43,7 +43,7 @@ class Outbound:
         await self._stream.written(lambda: self._frames("", queue, envelope))
 
     def forget(self) -> None:
-        """The connection is over: nobody is told any more."""
+        """The session is over: nobody is told any more."""
         self._unconfirmed.clear()
 
     def _take(self, kind: int, payload: bytes) -> bool:
