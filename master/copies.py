@@ -1,55 +1,70 @@
 """A client's append, or its wait for copies: who holds the records in the end, or why nobody does."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Holders:
+    """Which nodes hold a batch, by name, master first, ``since`` when (None: nobody remembers), and which do not."""
+
+    since: Sequence[tuple[str, float | None]]
+    missing: Sequence[str]
 
 
 @dataclass(slots=True)  # Not frozen, which would make one take three times as long.
 class Copies:
-    """Who holds the ``count`` records from ``offset`` on, all of them, and since when.
+    """Who holds the ``count`` records from ``offset`` on, all of them, ``at`` what moment.
 
-    ``held_by`` are node names, master first, with milliseconds from the request: 0 when it was so before, None when
-    nobody remembers. ``epoch`` is that of the records. ``replayed`` says that an earlier append with the same key had
-    appended them, or was about to.
+    Moments are monotonic time in seconds; the records were asked for when the request ``started``. ``epoch`` is that of
+    the records. ``replayed`` says that an earlier append with the same key had appended them, or was about to.
     """
 
     offset: int
     count: int
     epoch: int
     replayed: bool
-    held_by: Sequence[tuple[str, float | None]]
-    missing: Sequence[str]
-    elapsed_ms: float
+    started: float
+    at: float
+    holders: Holders
+
+    @property
+    def held_by(self) -> list[tuple[str, float | None]]:
+        """Names, master first, with milliseconds from the request: 0 when it was so before, None as in ``holders``."""
+        return [(name, None if since is None else self._ms_to(since)) for name, since in self.holders.since]
+
+    @property
+    def elapsed_ms(self) -> float:
+        return self._ms_to(self.at)
+
+    def _ms_to(self, moment: float) -> float:
+        return max(moment - self.started, 0) * 1000
 
 
 @dataclass(eq=False, slots=True)
 class Ticket:
     """One client's append of ``count`` messages, or wait for one, for ``w`` copies.
 
-    ``log_end`` is where the log ended when it was ``started``; ``offset`` is None until it is known to be on the
-    master's disk. ``tell`` is called once: with who held it at the moment when w nodes did, or with why that can't be
-    waited for any more.
+    ``log_end`` is where the log ended when it was ``started``, in monotonic seconds. ``offset`` is None until it is
+    known to be on the master's disk. ``tell`` is called once: with who held it at the moment when w nodes did, or with
+    why that can't be waited for any more.
     """
 
     count: int
     w: int
     log_end: int
     tell: Callable[[Copies | Exception], None]
-    started: float = field(default_factory=time.monotonic)
+    started: float
     offset: int | None = None
     epoch: int = 0
     replayed: bool = False
     appended_at: float = 0.0
 
-    def place(self, offset: int, epoch: int) -> None:
-        """The records are on the master's disk."""
-        self.offset, self.epoch = offset, epoch
-        self.appended_at = self.started if offset < self.log_end else time.monotonic()
-
-    def ms_to(self, moment: float) -> float:
-        """Milliseconds from the request to ``moment`` of monotonic time: 0 when that was before."""
-        return (moment - self.started) * 1000 if moment > self.started else 0.0
+    def place(self, offset: int, epoch: int, now: float) -> None:
+        """The records are on the master's disk: since ``now``, or since before the request."""
+        self.offset = offset
+        self.epoch = epoch
+        self.appended_at = self.started if offset < self.log_end else now
 
 
 class NotReachedError(Exception):

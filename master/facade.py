@@ -113,7 +113,7 @@ def _begin_directly(replicator: Replicator, read: Callable[[bytes], Write | None
 def _reply(replicator: Replicator, write: Write, reply: Reply, outcome: Copies | Exception) -> None:
     if isinstance(outcome, Copies):
         replicator.metrics.answered(_name(outcome), write.concern.w)
-        reply.send(201, {"Content-Type": JSON, **_headers(outcome)}, _outcome_json(outcome, write.concern).encode())
+        reply.send(201, _header_lines(outcome), _outcome_json(outcome, write.concern).encode())
         return
     asked = ("POST", "/messages")
     if problem := _problem(outcome, write):
@@ -216,7 +216,7 @@ def _not_reached(copies: Copies, concern: Concern, retry: str | None = None) -> 
         retry=retry,
         headers=_headers(copies),
         acked=acked,
-        missing=copies.missing,
+        missing=copies.holders.missing,
         **({"first_offset": copies.offset, "count": copies.count} if copies.count > 1 else {}),
         **_outcome(copies, concern),
     )
@@ -236,13 +236,21 @@ def _outcome(copies: Copies, concern: Concern) -> dict[str, Any]:
 
 def _outcome_json(copies: Copies, concern: Concern) -> str:
     """The same as JSON, in a fifth of the time: of all answers, most are such. A test keeps the two equal."""
+    started = copies.started
     acks = ", ".join(
-        [f'{{"node": {_quoted(name)}, "ms": {"null" if ms is None else f"{ms:.3f}"}}}' for name, ms in copies.held_by]
+        [
+            f'{{"node": {_quoted(name)}, "ms": {"null" if since is None else _ms_text(since - started)}}}'
+            for name, since in copies.holders.since
+        ]
     )
     return (
         f'{{"offset": {copies.offset}, "epoch": {copies.epoch}, "w": {concern.w}, '
-        f'"write_concern": {_quoted(concern.asked)}, "acks": [{acks}], "elapsed_ms": {copies.elapsed_ms:.3f}}}'
+        f'"write_concern": {_quoted(concern.asked)}, "acks": [{acks}], "elapsed_ms": {_ms_text(copies.at - started)}}}'
     )
+
+
+def _ms_text(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}" if seconds > 0 else "0.0"
 
 
 @lru_cache(maxsize=64)
@@ -255,6 +263,12 @@ def _headers(copies: Copies) -> dict[str, str]:
     if copies.replayed:
         headers["Idempotent-Replayed"] = "true"
     return headers
+
+
+def _header_lines(copies: Copies) -> str:
+    """The same as lines, as they stand above JSON."""
+    replayed = "Idempotent-Replayed: true\r\n" if copies.replayed else ""
+    return f"Content-Type: {JSON}\r\nLocation: /messages/{copies.offset}\r\n{replayed}"
 
 
 def _last(copies: Copies) -> int:

@@ -17,6 +17,7 @@ from infra.rabbitmq.session import Session
 from master.copies import (
     Copies,
     EndMismatchError,
+    Holders,
     KeyReusedError,
     NoSuchRecordError,
     NotCommittedError,
@@ -160,7 +161,7 @@ class Replicator:
         """
         if self._stopping:
             raise ReadOnlyError("this master is about to stop")
-        ticket = Ticket(len(messages), w, self.reign.progress.end.offset, tell)
+        ticket = Ticket(len(messages), w, self.reign.progress.end.offset, tell, time.monotonic())
         taken, time_ms = tuple(messages), time.time_ns() // 1_000_000
         messages.clear()
         self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
@@ -176,10 +177,10 @@ class Replicator:
         Raises NoSuchRecordError, NotReachedError, OverloadedError or CorruptLogError.
         """
         told: asyncio.Future[Copies] = self._loop.create_future()
-        ticket = Ticket(1, w, self.reign.progress.end.offset, partial(_settle, told))
+        ticket = Ticket(1, w, self.reign.progress.end.offset, partial(_settle, told), time.monotonic())
         if offset >= ticket.log_end:
             raise NoSuchRecordError(ticket.log_end)
-        ticket.place(offset, await self._epoch_at(offset))
+        ticket.place(offset, await self._epoch_at(offset), ticket.started)
         self.reign.wait(ticket, offset, w)
         self._waiting.add(ticket, 0 if self._stopping else timeout_s)
         self._perform()
@@ -207,7 +208,7 @@ class Replicator:
         if ticket.offset is None:
             _tell(ticket, NotCommittedError("it is not known yet whether the message is on the master's disk"))
         else:
-            _tell(ticket, NotReachedError(self._copies(ticket)))
+            _tell(ticket, NotReachedError(_copies(ticket, self._holders(ticket), time.monotonic())))
 
     async def _epoch_at(self, offset: int) -> int:
         if offset >= self._begins_at:
@@ -222,13 +223,17 @@ class Replicator:
 
     def _perform(self) -> None:
         self._due = False
+        now = time.monotonic()
         for decision in self.reign.decisions():
             match decision:
-                case Reached(ticket):
-                    self._tell(ticket, self._copies(ticket))
                 case Appended(ticket, offset):
-                    ticket.place(offset, self.reign.id.epoch)
+                    ticket.place(offset, self.reign.id.epoch, now)
                     self.metrics.appended(ticket.started)
+                case Reached(tickets):
+                    # What is of one batch has the same holders.
+                    holders = self._holders(tickets[0])
+                    for ticket in tickets:
+                        self._tell(ticket, _copies(ticket, holders, now))
                 case Commit(batches):
                     self._log.append(batches, partial(self._on_committed, batches), self._on_not_committed)
                 case Publish(delivery):
@@ -241,14 +246,14 @@ class Replicator:
                     if self._reads.qsize() < MAX_READS:
                         self._reads.put_nowait(decision)
                 case _:
-                    self._conclude(decision)
+                    self._conclude(decision, now)
         self.committed.moved()
 
-    def _conclude(self, outcome: Outcome[Ticket]) -> None:
+    def _conclude(self, outcome: Outcome[Ticket], now: float) -> None:
         """What becomes of an append otherwise."""
         match outcome:
             case Replayed(ticket, offset, epoch):
-                ticket.place(offset, epoch)
+                ticket.place(offset, epoch, now)
                 ticket.replayed = True
             case NotAppended(ticket, read_only):
                 self._tell(ticket, ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log"))
@@ -363,26 +368,18 @@ class Replicator:
         self._perform()
         self.metrics.received(delivery, now)
 
-    def _copies(self, ticket: Ticket) -> Copies:
+    def _holders(self, ticket: Ticket) -> Holders:
         assert ticket.offset is not None
         last = ticket.offset + ticket.count - 1
-        held_by: list[tuple[str, float | None]] = [(self._name, ticket.ms_to(ticket.appended_at))]
-        missing: list[str] = []
-        for node in self.reign.progress.secondaries.values():
-            if node.acked_end > last:
-                acked_at = node.acked_at(last)
-                held_by.append((node.name, None if acked_at is None else ticket.ms_to(acked_at)))
-            else:
-                missing.append(node.name)
-        return Copies(
-            offset=ticket.offset,
-            count=ticket.count,
-            epoch=ticket.epoch,
-            replayed=ticket.replayed,
-            held_by=held_by,
-            missing=missing,
-            elapsed_ms=ticket.ms_to(time.monotonic()),
-        )
+        nodes = self.reign.progress.secondaries.values()
+        since = [(node.name, node.acked_at(last)) for node in nodes if node.acked_end > last]
+        missing = [node.name for node in nodes if node.acked_end <= last]
+        return Holders([(self._name, ticket.appended_at), *since], missing)
+
+
+def _copies(ticket: Ticket, holders: Holders, now: float) -> Copies:
+    assert ticket.offset is not None
+    return Copies(ticket.offset, ticket.count, ticket.epoch, ticket.replayed, ticket.started, now, holders)
 
 
 def _tell(ticket: Ticket, outcome: Copies | Exception) -> None:

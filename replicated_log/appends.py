@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Generic
 
 from replicated_log.batch import HEADER_BYTES, MAX_BATCH_BYTES, MAX_BATCH_RECORDS
@@ -29,21 +29,18 @@ MESSAGE_OVERHEAD_BYTES: Final = 64
 class Append(Generic[Ticket]):
     """What a client asks for. ``size`` is what it takes of a batch; ``digest`` that of its messages, if with a key.
 
-    ``memory`` is roughly how many bytes it takes here. Whoever waits for copies keeps nothing of it.
+    ``memory`` is about how many bytes it takes here. Whoever waits for copies keeps nothing of it.
     """
 
     ticket: Ticket
     messages: Sequence[bytes]
     size: int
+    memory: int
     w: int
     time_ms: int
     key: str | None = None
     digest: bytes = b""
     if_end: int | None = None
-    memory: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.memory = self.size + MESSAGE_OVERHEAD_BYTES * len(self.messages)
 
 
 class Appends(Generic[Ticket]):
@@ -61,7 +58,8 @@ class Appends(Generic[Ticket]):
         self._tickets: set[Ticket] = set()
         self._line: deque[Append[Ticket]] = deque()
         self._claims: dict[str, deque[Append[Ticket]]] = {}
-        self._committing: list[tuple[Append[Ticket], int]] = []
+        self._committing: list[list[tuple[Append[Ticket], int]]] = []
+        """By batches, with their offsets."""
         self._mismatched: list[tuple[Append[Ticket], int]] = []
 
     def __len__(self) -> int:
@@ -114,7 +112,7 @@ class Appends(Generic[Ticket]):
 
     def take(self, offset: int) -> list[Append[Ticket]]:
         """Take out of the line what goes into the next batch of the commit, which begins at ``offset``."""
-        taken: list[Append[Ticket]] = []
+        placed: list[tuple[Append[Ticket], int]] = []
         at, size = offset, HEADER_BYTES
         while self._line:
             append = self._line[0]
@@ -122,26 +120,32 @@ class Appends(Generic[Ticket]):
                 self._mismatch(self._line.popleft(), at)
                 continue
             records = at - offset + len(append.messages)
-            if taken and (records > MAX_BATCH_RECORDS or size + append.size > MAX_BATCH_BYTES):
+            if placed and (records > MAX_BATCH_RECORDS or size + append.size > MAX_BATCH_BYTES):
                 break
-            taken.append(self._line.popleft())
-            self._committing.append((append, at))
+            if not placed:
+                self._committing.append(placed)
+            placed.append((self._line.popleft(), at))
             at += len(append.messages)
             size += append.size
-        return taken
+        return [append for append, _ in placed]
 
     def committed(self, epoch: int) -> None:
         """What was taken is on disk, in batches of ``epoch``."""
         stored: dict[str | None, Keyed] = {}
-        for append, offset in self._committing:
-            if self._leaves(append):
-                self._decisions.append(Appended(append.ticket, offset))
-                self._waiters.add(append.ticket, offset + len(append.messages) - 1, append.w)
-            if append.key is not None:
-                stored[append.key] = Keyed(append.key, append.digest, offset, len(append.messages), epoch)
-                claims = self._claims.pop(append.key)
-                claims.popleft()
-                self._replay(claims, stored[append.key])
+        for placed in self._committing:
+            waiting: dict[int, list[Ticket]] = {}
+            for append, offset in placed:
+                if self._leaves(append):
+                    self._decisions.append(Appended(append.ticket, offset))
+                    waiting.setdefault(append.w, []).append(append.ticket)
+                if append.key is not None:
+                    stored[append.key] = Keyed(append.key, append.digest, offset, len(append.messages), epoch)
+                    claims = self._claims.pop(append.key)
+                    claims.popleft()
+                    self._replay(claims, stored[append.key])
+            last, offset = placed[-1]
+            for w, tickets in waiting.items():
+                self._waiters.add(tickets, offset + len(last.messages) - 1, w)
         for append, end_offset in self._mismatched:
             if append.key in stored:
                 # One behind it was stored in its place: for whoever asks now, what the log has of a key comes first.
@@ -153,8 +157,9 @@ class Appends(Generic[Ticket]):
 
     def commit_refused(self) -> None:
         """Nothing of what was taken is on disk, for want of room."""
-        for append, _ in self._committing:
-            self._refuse_all(append, None)
+        for placed in self._committing:
+            for append, _ in placed:
+                self._refuse_all(append, None)
         for append, _ in self._mismatched:
             self._refuse(append, None)
         self._committing.clear()
@@ -182,7 +187,7 @@ class Appends(Generic[Ticket]):
                 continue
             if append.digest == keyed.digest:
                 self._decisions.append(Replayed(append.ticket, keyed.first_offset, keyed.epoch))
-                self._waiters.add(append.ticket, keyed.first_offset + keyed.count - 1, append.w)
+                self._waiters.add((append.ticket,), keyed.first_offset + keyed.count - 1, append.w)
             else:
                 self._decisions.append(KeyReused(append.ticket))
 

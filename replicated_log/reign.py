@@ -42,7 +42,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic
 
-from replicated_log.appends import Append, Appends
+from replicated_log.appends import MESSAGE_OVERHEAD_BYTES, Append, Appends
 from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, Batch, Position, append_size, encode_batch
 from replicated_log.decisions import AnswerFetch, Commit, Decision, Publish, Reached, ReadChain, Ticket
 from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
@@ -147,8 +147,9 @@ class Reign(Generic[Ticket]):
         assert 0 < len(messages) <= MAX_BATCH_RECORDS
         assert size <= MAX_APPEND_BYTES
         named = b"" if key is None else digest(messages)
-        append = Append(ticket, messages, size, w, time_ms, key, named, if_end)
-        if self.waiting >= MAX_WAITING or self._appends.bytes + append.memory > MAX_UNCOMMITTED_BYTES:
+        memory = size + MESSAGE_OVERHEAD_BYTES * len(messages)
+        append = Append(ticket, messages, size, memory, w, time_ms, key, named, if_end)
+        if self.waiting >= MAX_WAITING or self._appends.bytes + memory > MAX_UNCOMMITTED_BYTES:
             raise OverloadedError(f"{self.waiting} appends wait, {self._appends.bytes} bytes of them for the disk")
         self._appends.add(append)
 
@@ -170,7 +171,7 @@ class Reign(Generic[Ticket]):
         """Wait until ``w`` nodes hold the record at ``offset``; Reached follows. Raises OverloadedError."""
         if self.waiting >= MAX_WAITING:
             raise OverloadedError(f"{self.waiting} wait")
-        self._waiters.add(ticket, offset, w)
+        self._waiters.add((ticket,), offset, w)
         self._answer()
 
     def forget(self, ticket: Ticket) -> None:
@@ -310,5 +311,4 @@ class Reign(Generic[Ticket]):
         self.published_end = self.progress.end.offset
 
     def _answer(self) -> None:
-        for ticket in self._waiters.pop_reached(self.progress.held_by):
-            self._decisions.append(Reached(ticket))
+        self._decisions.extend(map(Reached, self._waiters.pop_reached(self.progress.held_by)))

@@ -1,10 +1,10 @@
 """Who waits for which record to be on how many nodes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
-Ticket = TypeVar("Ticket")
+Ticket = TypeVar("Ticket", bound=Hashable)
 
 _TIDY_FROM: Final = 64
 
@@ -12,51 +12,53 @@ _TIDY_FROM: Final = 64
 class Waiters(Generic[Ticket]):
     """Tickets, each waiting until ``w`` nodes hold everything up to and including an offset.
 
-    Invariant: every live ticket is in exactly one heap, that of its w. What was forgotten stays in its heap until
-    it comes up or outnumbers the living, so that waits that nobody waits for any more take bounded memory.
+    Those of one batch wait together: no node holds a part of it.
+    Invariant: every live ticket is in exactly one group, which is in the heap of its w. What was forgotten stays in its
+    group until that comes up, or until it outnumbers the living, so that waits that nobody waits for any more take
+    bounded memory.
     """
 
     def __init__(self) -> None:
-        self._heaps: dict[int, list[tuple[int, int]]] = {}
-        self._tickets: dict[int, Ticket] = {}
-        self._numbers: dict[Ticket, int] = {}
+        self._heaps: dict[int, list[tuple[int, int, Sequence[Ticket]]]] = {}
+        self._waiting: set[Ticket] = set()
         self._forgotten = 0
         self._next = 0
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self._waiting)
 
-    def add(self, ticket: Ticket, offset: int, w: int) -> None:
-        number = self._next
+    def add(self, tickets: Sequence[Ticket], offset: int, w: int) -> None:
+        """No ticket is added twice."""
+        self._waiting.update(tickets)
+        heappush(self._heaps.setdefault(w, []), (offset, self._next, tickets))
         self._next += 1
-        self._tickets[number] = ticket
-        self._numbers[ticket] = number
-        heappush(self._heaps.setdefault(w, []), (offset, number))
 
     def forget(self, ticket: Ticket) -> None:
-        number = self._numbers.pop(ticket, None)
-        if number is None:
+        if ticket not in self._waiting:
             return
-        del self._tickets[number]
+        self._waiting.remove(ticket)
         self._forgotten += 1
-        if self._forgotten > max(_TIDY_FROM, len(self._tickets)):
+        if self._forgotten > max(_TIDY_FROM, len(self._waiting)):
             self._tidy()
 
-    def pop_reached(self, held_by: Callable[[int], int]) -> Iterator[Ticket]:
-        """Remove and return the tickets reached now; ``held_by(w)`` is the end of what w nodes hold."""
+    def pop_reached(self, held_by: Callable[[int], int]) -> Iterator[Sequence[Ticket]]:
+        """Remove and return the tickets reached now, by groups; ``held_by(w)`` is the end of what w nodes hold."""
         for w, heap in self._heaps.items():
             end = held_by(w)
             while heap and heap[0][0] < end:
-                _, number = heappop(heap)
-                ticket = self._tickets.pop(number, None)
-                if ticket is None:
-                    self._forgotten -= 1
-                else:
-                    del self._numbers[ticket]
-                    yield ticket
+                _, _, tickets = heappop(heap)
+                reached = self._living(tickets)
+                self._waiting.difference_update(reached)
+                self._forgotten -= len(tickets) - len(reached)
+                if reached:
+                    yield reached
+
+    def _living(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
+        return [ticket for ticket in tickets if ticket in self._waiting]
 
     def _tidy(self) -> None:
         for heap in self._heaps.values():
-            heap[:] = [item for item in heap if item[1] in self._tickets]
+            groups = [(offset, number, self._living(tickets)) for offset, number, tickets in heap]
+            heap[:] = [group for group in groups if group[2]]
             heapify(heap)
         self._forgotten = 0

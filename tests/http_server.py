@@ -88,17 +88,17 @@ class Served:
             raise RuntimeError("on purpose")
         if body == b"stand still":
             time.sleep(STILL_S)
-            reply.send(200, {}, b"going on")
+            reply.send(200, "", b"going on")
         elif body == b"wait":
             reply.when_gone(self.ended.set)
             self.replies.append(reply)
         else:
-            reply.send(200, {"Content-Type": "text/plain"}, b"directly: " + body)
+            reply.send(200, "Content-Type: text/plain\r\n", b"directly: " + body)
         return True
 
     def reply(self, body: bytes) -> None:
         """To the oldest one that waits."""
-        self.loop.call_soon_threadsafe(self.replies.pop(0).send, 200, {}, body)
+        self.loop.call_soon_threadsafe(self.replies.pop(0).send, 200, "", body)
 
     async def give_large(self, request: web.Request) -> web.StreamResponse:
         try:

@@ -13,7 +13,7 @@ from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
-from infra.http.known_heads import KnownHeads, is_whole
+from infra.http.known_heads import KnownHead, KnownHeads, is_whole
 from infra.http.problems import failure
 from infra.http.raw import response_bytes
 
@@ -24,8 +24,8 @@ MAX_DIRECT_BYTES: Final = 1 << 16
 class Reply(Protocol):
     """How a request that is handled directly is answered: once, at once or later."""
 
-    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """When the client is gone, nothing happens."""
+    def send(self, status: int, headers: str, body: bytes) -> None:
+        """``headers`` are lines, each with its end. When the client is gone, nothing happens."""
 
     def when_gone(self, forget: Callable[[], object]) -> None:
         """``forget`` is called when the client goes away before the answer is sent."""
@@ -66,7 +66,7 @@ class DirectConnection(web.RequestHandler):
     While ``_between``, all that the parser was given were whole requests: the next byte begins another one.
     """
 
-    __slots__ = ("_between", "_forget", "_is_direct", "_is_refused", "_shared")
+    __slots__ = ("_between", "_forget", "_head", "_is_direct", "_is_refused", "_shared")
 
     def take_directly(self, shared: DirectRequests) -> None:
         """To be called before the connection is made."""
@@ -74,6 +74,7 @@ class DirectConnection(web.RequestHandler):
         self._is_direct = False
         self._is_refused = False
         self._between = True
+        self._head: KnownHead[Target] | None = None
         self._forget: Callable[[], object] | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -128,7 +129,7 @@ class DirectConnection(web.RequestHandler):
     def direct_ends(self) -> None:
         """The request is answered."""
 
-    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def send(self, status: int, headers: str, body: bytes) -> None:
         if not self._is_direct or self.transport is None or self.transport.is_closing():
             return
         self.transport.write(response_bytes(status, headers, body))
@@ -143,10 +144,14 @@ class DirectConnection(web.RequestHandler):
         """Handle it directly, if it is one whole request whose head is known, and that can be."""
         if not self._between or self._messages or not self._is_idle():
             return False
-        found = self._shared.heads.find(data)
-        if found is None:
+        # Most clients send the same one all the time.
+        body = None if self._head is None else self._head.body_in(data)
+        if body is None:
+            self._head = self._shared.heads.find(data)
+            body = None if self._head is None else self._head.body_in(data)
+        if self._head is None or body is None:
             return False
-        self._is_refused = not self._handled(*found)
+        self._is_refused = not self._handled(self._head.meaning, body)
         if self._is_refused:
             return False
         self._request_count += 1

@@ -14,8 +14,14 @@ Meaning = TypeVar("Meaning")
 class KnownHead(Generic[Meaning]):
     """What a head means, and how many bytes of body it announces."""
 
-    meaning: Meaning
+    head: bytes
     body_bytes: int
+    meaning: Meaning
+
+    def body_in(self, data: bytes) -> bytes | None:
+        """The body, if ``data`` is one whole request with this head."""
+        size = len(self.head)
+        return data[size:] if len(data) == size + self.body_bytes and data.startswith(self.head) else None
 
 
 class KnownHeads(Generic[Meaning]):
@@ -27,15 +33,13 @@ class KnownHeads(Generic[Meaning]):
     def __init__(self) -> None:
         self._heads: dict[bytes, KnownHead[Meaning]] = {}
 
-    def find(self, data: bytes) -> tuple[Meaning, bytes] | None:
-        """What the head means, and the body, if ``data`` is one whole request whose head is known."""
-        end = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)
-        head = data[:end]
+    def find(self, data: bytes) -> KnownHead[Meaning] | None:
+        """The head that ``data`` begins with, if it is known."""
+        head = data[: data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)]
         known = self._heads.pop(head, None)
-        if known is None:
-            return None
-        self._heads[head] = known  # The last one now to be forgotten.
-        return (known.meaning, data[end:]) if len(data) - end == known.body_bytes else None
+        if known is not None:
+            self._heads[head] = known  # The last one now to be forgotten.
+        return known
 
     def learn(self, data: bytes, body_bytes: int, meaning: Meaning) -> None:
         """``data`` is one whole request."""
@@ -44,7 +48,7 @@ class KnownHeads(Generic[Meaning]):
             return
         if len(self._heads) >= MAX_HEADS and head not in self._heads:
             del self._heads[next(iter(self._heads))]
-        self._heads[head] = KnownHead(meaning, body_bytes)
+        self._heads[head] = KnownHead(head, body_bytes, meaning)
 
 
 def is_whole(data: bytes, body_bytes: int) -> bool:

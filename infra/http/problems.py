@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from infra.http.raw import response_bytes
+from infra.http.raw import header_lines, response_bytes
 from replicated_log.log_reader import CorruptLogError
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -73,10 +73,11 @@ class HttpProblem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
 
     def raw_response(self) -> bytes:
         """For a connection that is closed after it, and on which no request could be read."""
-        return response_bytes(self.status, {**self.raw_headers(), "Connection": "close"}, self.body())
+        return response_bytes(self.status, f"{self.raw_headers()}Connection: close\r\n", self.body())
 
-    def raw_headers(self) -> dict[str, str]:
-        return {"Content-Type": PROBLEM_JSON, **(self.headers or {})}
+    def raw_headers(self) -> str:
+        """Each a line."""
+        return header_lines({"Content-Type": PROBLEM_JSON, **(self.headers or {})})
 
 
 def answering_problems(handler: Handler) -> Handler:

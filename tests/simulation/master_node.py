@@ -137,8 +137,9 @@ class Master(Driver):
                 self._open[ticket] = _Place(offset, self.reign.id.epoch, False)
             case Replayed(ticket, offset, epoch):
                 self._open[ticket] = _Place(offset, epoch, True)
-            case Reached(ticket):
-                self._reached(ticket)
+            case Reached(tickets):
+                for ticket in tickets:
+                    self._reached(ticket)
             case NotAppended(ticket, None):
                 self._refuse(ticket, "disk full")
             case NotAppended(ticket, _):

@@ -172,7 +172,7 @@ def _(surgeon: Surgeon) -> None:
 @mutant("an append with a key is told as a replay")
 def _(surgeon: Surgeon) -> None:
     def committed(real: Around, appends: Appends[int], epoch: int) -> None:
-        keyed = {append.ticket for append, _ in appends._committing if append.key is not None}
+        keyed = {append.ticket for placed in appends._committing for append, _ in placed if append.key is not None}
         real(appends, epoch)
         for at, decision in enumerate(appends._decisions):
             if isinstance(decision, Appended) and decision.ticket in keyed:

@@ -177,7 +177,7 @@ def _(surgeon: Surgeon) -> None:
     def take(real: Around, appends: Appends[int], offset: int) -> Any:
         known = len(appends._committing)
         taken = real(appends, offset)
-        appends._committing[known:] = [(append, offset) for append in taken]
+        appends._committing[known:] = [[(append, offset) for append in taken]] if taken else []
         return taken
 
     surgeon.around(Appends, "take", take)

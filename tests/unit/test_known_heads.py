@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.http.known_heads import MAX_HEAD_BYTES, MAX_HEADS, KnownHeads, is_whole
+from infra.http.known_heads import MAX_HEAD_BYTES, MAX_HEADS, KnownHead, KnownHeads, is_whole
 
 HEAD = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n"
 
@@ -15,9 +15,14 @@ def test_a_head_is_known_once_it_was_learned_and_only_with_a_body_of_its_length(
     heads: KnownHeads[str] = KnownHeads()
     assert heads.find(HEAD + b"abc") is None
     heads.learn(HEAD + b"abc", 3, "three")
-    assert heads.find(HEAD + b"xyz") == ("three", b"xyz")
-    for other in (HEAD, HEAD + b"ab", HEAD + b"abcd", b"\r\n" + HEAD + b"abc", HEAD.lower() + b"abc", HEAD[:-1], b""):
+    known = heads.find(HEAD + b"xyz")
+    assert known is not None
+    assert (known.meaning, known.body_in(HEAD + b"xyz")) == ("three", b"xyz")
+    others = (HEAD, HEAD + b"ab", HEAD + b"abcd")
+    assert [known.body_in(other) for other in others] == [None] * 3
+    for other in (b"\r\n" + HEAD + b"abc", HEAD.lower() + b"abc", HEAD[:-1], b""):
         assert heads.find(other) is None
+        assert known.body_in(other) is None
 
 
 def test_the_oldest_heads_are_forgotten_when_there_are_too_many() -> None:
@@ -25,10 +30,10 @@ def test_the_oldest_heads_are_forgotten_when_there_are_too_many() -> None:
     for number in range(MAX_HEADS + 1):
         heads.learn(head(number), 0, number)
     assert heads.find(head(0)) is None
-    assert heads.find(head(1)) == (1, b"")
+    assert heads.find(head(1)) == KnownHead(head(1), 0, 1)
     heads.learn(head(MAX_HEADS), 0, -1)
-    assert heads.find(head(1)) == (1, b"")
-    assert heads.find(head(MAX_HEADS)) == (-1, b"")
+    assert heads.find(head(1)) == KnownHead(head(1), 0, 1)
+    assert heads.find(head(MAX_HEADS)) == KnownHead(head(MAX_HEADS), 0, -1)
 
 
 def test_a_long_head_is_not_learned() -> None:

@@ -5,21 +5,21 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from master.copies import Copies
+from master.copies import Copies, Holders
 from master.facade import _outcome, _outcome_json
 from master.requests import Concern
 
 OFFSETS = st.integers(0, 2**63 - 1)
-MS = st.floats(0, 1e8)
+MOMENTS = st.floats(0, 1e6)
 COPIES = st.builds(
     Copies,
     offset=OFFSETS,
     count=st.integers(1, 10_000),
     epoch=OFFSETS,
     replayed=st.booleans(),
-    held_by=st.lists(st.tuples(st.text(), MS | st.none()), max_size=4),
-    missing=st.just([]),
-    elapsed_ms=MS,
+    started=MOMENTS,
+    at=MOMENTS,
+    holders=st.builds(Holders, since=st.lists(st.tuples(st.text(), MOMENTS | st.none()), max_size=4)),
 )
 CONCERNS = st.builds(Concern, asked=st.text(), w=st.integers(1, 9), timeout_s=st.just(60.0))
 

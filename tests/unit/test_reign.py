@@ -74,7 +74,7 @@ def test_an_append_is_committed_and_only_then_answered_and_published() -> None:
     assert reign.decisions() == []
 
     reign.committed()
-    assert reign.decisions() == [Publish(LiveBatches(REIGN, due.batches, "acks")), Appended("a", 0), Reached("a")]
+    assert reign.decisions() == [Publish(LiveBatches(REIGN, due.batches, "acks")), Appended("a", 0), Reached(["a"])]
     assert reign.decisions() == []
 
 
@@ -148,18 +148,18 @@ def test_w_nodes_must_hold_a_record_before_its_ticket_is_reached() -> None:
     for w in (1, 2, 3, 4):
         append(reign, f"w={w}", w=w)
     (batch,) = commit(reign)
-    assert only(reign.decisions(), Reached) == [Reached("w=1")]
+    assert only(reign.decisions(), Reached) == [Reached(["w=1"])]
     for node, reached in (("node2", "w=2"), ("node1", "w=3"), ("node3", "w=4")):
         reign.receive(make_ack(batch.end, node=node), 0.0)
         reign.receive(make_ack(batch.end, node=node), 0.0)
-        assert only(reign.decisions(), Reached) == [Reached(reached)]
+        assert only(reign.decisions(), Reached) == [Reached([reached])]
 
 
 def test_an_append_of_several_messages_is_reached_with_its_last_one() -> None:
     reign = heard_reign("node1")
     reign.append("all", [b"a", b"b"], w=2, time_ms=0, now=0.0)
     (batch,) = commit(reign)
-    for position, reached in ((START, []), (batch.end, [Reached("all")])):
+    for position, reached in ((START, []), (batch.end, [Reached(["all"])])):
         reign.receive(make_ack(position), 0.0)
         assert only(reign.decisions(), Reached) == reached
 
@@ -168,7 +168,7 @@ def test_one_ack_reaches_all_records_below_it() -> None:
     reign = heard_reign("node1")
     batches = [append_and_commit(reign, text, w=2)[0] for text in "abc"]
     reign.receive(make_ack(batches[1].end), 0.0)
-    assert only(reign.decisions(), Reached) == [Reached("a"), Reached("b")]
+    assert only(reign.decisions(), Reached) == [Reached(["a"]), Reached(["b"])]
 
 
 def test_acks_of_nodes_that_are_not_configured_reach_nothing() -> None:
@@ -185,7 +185,7 @@ def test_an_old_chain_is_read_before_its_ack_reaches_anything() -> None:
     reign.receive(make_ack(log[0].end), 0.0)
     assert reign.decisions() == [ReadChain(1)]
     reign.chain_read(1, log[0].chain, 0.0)
-    assert reign.decisions() == [Reached("ticket")]
+    assert reign.decisions() == [Reached(["ticket"])]
 
 
 def test_a_chain_that_was_not_read_when_the_connection_was_lost_is_asked_for_again() -> None:
@@ -215,9 +215,9 @@ def test_waiting_for_what_is_held_already_ends_at_once() -> None:
     reign = new_reign("node1", end=batch.end)
     reign.wait("one", 0, w=1)
     reign.wait("two", 0, w=2)
-    assert reign.decisions() == [Reached("one")]
+    assert reign.decisions() == [Reached(["one"])]
     reign.receive(make_ack(batch.end), 0.0)
-    assert reign.decisions() == [Reached("two")]
+    assert reign.decisions() == [Reached(["two"])]
 
 
 def test_a_forgotten_ticket_is_never_reached_and_what_it_appended_is_published() -> None:

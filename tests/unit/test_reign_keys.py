@@ -87,7 +87,7 @@ def test_the_log_is_asked_for_a_key_before_anything_is_appended_with_it() -> Non
     (due,) = only(reign.decisions(), Commit)
     assert due.batches[0].keyed == (in_log("k", "a"),)
     reign.committed()
-    assert reign.decisions()[1:3] == [Appended("a", 0), Reached("a")]
+    assert reign.decisions()[1:3] == [Appended("a", 0), Reached(["a"])]
     assert reign.waiting == 0
 
 
@@ -118,12 +118,12 @@ def test_what_the_log_has_under_the_key_is_replayed_and_waits_for_the_copies_it_
     ask(reign, "both", "old", "older", key="k", w=2)
     assert reign.decisions() == [FindKey("k")]
     reign.key_found("k", in_log("k", "old", "older", epoch=1), 0.0)
-    assert reign.decisions() == [Replayed("one", 0, 1), Replayed("both", 0, 1), Reached("one")]
+    assert reign.decisions() == [Replayed("one", 0, 1), Replayed("both", 0, 1), Reached(["one"])]
     reign.receive(make_ack(OLD[0].end), 0.0)
     reign.chain_read(1, OLD[0].chain, 0.0)
     assert only(reign.decisions(), Reached) == []
     reign.receive(make_ack(END), 0.0)
-    assert only(reign.decisions(), Reached) == [Reached("both")]
+    assert only(reign.decisions(), Reached) == [Reached(["both"])]
     assert reign.waiting == 0
     assert reign.progress.end == END
 
@@ -238,10 +238,10 @@ def test_others_with_a_key_on_its_way_join_it_or_reuse_it(joins: str) -> None:
     reign.committed()
     decisions = reign.decisions()
     assert told(decisions) == [Appended("first", 1), Replayed("same", 1, 1), KeyReused("other")]
-    assert only(decisions, Reached) == [Reached("first")]
+    assert only(decisions, Reached) == [Reached(["first"])]
     assert reign.waiting == 1
     reign.receive(make_ack(due.batches[-1].end), 0.0)
-    assert only(reign.decisions(), Reached) == [Reached("same")]
+    assert only(reign.decisions(), Reached) == [Reached(["same"])]
 
 
 def test_other_keys_are_not_held_up() -> None:

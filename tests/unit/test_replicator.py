@@ -197,7 +197,7 @@ async def test_a_retry_waits_for_the_copies_it_asks_for(tmp_path: Path) -> None:
         with pytest.raises(NotReachedError) as not_reached:
             await replicator.append([b"a", b"b"], w=2, timeout_s=0.2, key="k")
         copies = not_reached.value.copies
-        assert (copies.offset, copies.count, copies.replayed, copies.missing) == (0, 2, True, ["node1"])
+        assert (copies.offset, copies.count, copies.replayed, copies.holders.missing) == (0, 2, True, ["node1"])
         assert replicator.reign.waiting == 0
 
 
@@ -210,7 +210,7 @@ async def test_a_node_that_holds_earlier_records_only_is_missing(tmp_path: Path)
         assert [name for name, _ in held.held_by] == ["master", "node1"]
         with pytest.raises(NotReachedError) as not_reached:
             await replicator.append([b"b", b"c"], w=2, timeout_s=0.2)
-        assert not_reached.value.copies.missing == ["node1"]
+        assert not_reached.value.copies.holders.missing == ["node1"]
 
 
 async def test_waiting_for_a_record_of_any_time(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_waiting_for_more_copies_than_there_are_ends_in_time(tmp_path: Pat
     async with replicating(tmp_path, "node1", "node2") as replicator:
         with pytest.raises(NotReachedError) as not_reached:
             await replicator.wait(0, w=2, timeout_s=0.1)
-        assert not_reached.value.copies.missing == ["node1", "node2"]
+        assert not_reached.value.copies.holders.missing == ["node1", "node2"]
         replicator.wind_up(0)
         with pytest.raises(NotReachedError):
             await replicator.wait(0, w=2, timeout_s=3600)

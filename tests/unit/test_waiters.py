@@ -1,6 +1,7 @@
 import gc
 import sys
 from collections.abc import Sequence
+from itertools import chain
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,9 +24,9 @@ class AgainstAList(RuleBasedStateMachine):
 
     @rule(offset=OFFSETS, w=WS, count=st.integers(1, 100))
     def add(self, offset: int, w: int, count: int) -> None:
-        for ticket in range(self.added, self.added + count):
-            self.waiters.add(ticket, offset + ticket % 7, w)
-            self.waiting.append((ticket, offset + ticket % 7, w))
+        tickets = range(self.added, self.added + count)
+        self.waiters.add(tickets, offset, w)
+        self.waiting += [(ticket, offset, w) for ticket in tickets]
         self.added += count
 
     @rule(first=st.integers(0, 500), count=st.integers(1, 200))
@@ -39,7 +40,7 @@ class AgainstAList(RuleBasedStateMachine):
         held = sorted(ends, reverse=True)
         reached = {ticket for ticket, offset, w in self.waiting if offset < held[w - 1]}
         self.waiting = [wait for wait in self.waiting if wait[0] not in reached]
-        assert sorted(self.waiters.pop_reached(lambda w: held[w - 1])) == sorted(reached)
+        assert sorted(chain(*self.waiters.pop_reached(lambda w: held[w - 1]))) == sorted(reached)
 
     @invariant()
     def as_many_wait(self) -> None:
@@ -54,29 +55,29 @@ TestAgainstAList.settings = settings(max_examples=50, stateful_step_count=20, de
 def test_those_with_the_same_w_come_out_by_offset_and_then_by_age(offsets: Sequence[int]) -> None:
     waiters: Waiters[tuple[int, str]] = Waiters()
     for offset in offsets:
-        waiters.add((offset, "first"), offset, w=1)
-        waiters.add((offset, "second"), offset, w=1)
+        waiters.add([(offset, "first"), (offset, "beside")], offset, w=1)
+        waiters.add([(offset, "second")], offset, w=1)
 
-    reached = list(waiters.pop_reached(lambda _: 5))
+    reached = list(chain(*waiters.pop_reached(lambda _: 5)))
 
-    assert reached == [(offset, age) for offset in range(5) for age in ("first", "second")]
+    assert reached == [(offset, age) for offset in range(5) for age in ("first", "beside", "second")]
 
 
 def test_waits_that_nobody_waits_for_any_more_take_bounded_memory_and_disturb_no_others() -> None:
     waiters: Waiters[int] = Waiters()
     offsets = [ticket * 7_919 % 10_007 for ticket in range(10_000)]
     for ticket in range(100):
-        waiters.add(ticket, offsets[ticket], w=3)
+        waiters.add([ticket], offsets[ticket], w=3)
     gc.collect()
     before = sys.getallocatedblocks()
 
     for ticket in range(100, 10_000):
-        waiters.add(ticket, offsets[ticket], w=3)
+        waiters.add([ticket], offsets[ticket], w=3)
         waiters.forget(ticket)
     gc.collect()
 
     assert len(waiters) == 100
     assert sys.getallocatedblocks() - before < 2_000
     for end in range(0, 10_007, 1_000):
-        reached = list(waiters.pop_reached({3: end}.__getitem__))
+        reached = list(chain(*waiters.pop_reached({3: end}.__getitem__)))
         assert reached == sorted((t for t in range(100) if end - 1_000 <= offsets[t] < end), key=offsets.__getitem__)
