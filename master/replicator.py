@@ -25,6 +25,7 @@ from master.copies import (
     Ticket,
 )
 from master.deadlines import Deadlines
+from master.gathering import Gathering
 from master.metrics import MasterMetrics
 from replicated_log.batch import Batch
 from replicated_log.decisions import (
@@ -65,7 +66,7 @@ logger = logging.getLogger(__name__)
 class Replicator:
     """Carries out the reign's decisions: every event is followed by :meth:`_perform`, so none waits.
 
-    That of an append comes at the end of the loop's turn: what else the clients have sent by then shares a commit.
+    Only appends are gathered before, so that they share a commit.
     """
 
     def __init__(self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_url: str) -> None:
@@ -81,9 +82,8 @@ class Replicator:
         self._amqp_url = amqp_url
         self._loop = asyncio.get_running_loop()
         self._stopping = False
-        self._due = False
         self._callbacks = Callbacks()
-        self._on_gathered = self._callbacks.watched(self._perform)
+        self._gathering = Gathering(self._callbacks.watched(self._perform))
         self._on_received = self._callbacks.watched(self._receive)
         self._on_published = self._callbacks.watched(self._published)
         self._on_committed = self._callbacks.watched(self._committed)
@@ -166,9 +166,7 @@ class Replicator:
         messages.clear()
         self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
         self._waiting.add(ticket, timeout_s)
-        if not self._due:
-            self._due = True
-            self._loop.call_soon(self._on_gathered)
+        self._gathering.one_more()
         return ticket
 
     async def wait(self, offset: int, *, w: int, timeout_s: float) -> Copies:
@@ -222,7 +220,6 @@ class Replicator:
         self._waiting.shorten(grace_s)
 
     def _perform(self) -> None:
-        self._due = False
         now = time.monotonic()
         for decision in self.reign.decisions():
             match decision:

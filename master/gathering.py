@@ -1,0 +1,41 @@
+"""When to commit: not before the appends that come at about the same time are there."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+MAX_TURNS: Final = 4
+"""Of the event loop."""
+
+
+class Gathering:
+    """Calls ``perform`` once nobody else seems to be about to append.
+
+    A commit costs the master, the broker and every secondary together as much as some dozens of appends do; and those
+    who were answered at the same time append at nearly the same time again. So while a turn of the event loop brings
+    several appends, the next turn is awaited, too, MAX_TURNS at most. An append that comes alone waits for nobody.
+    """
+
+    def __init__(self, perform: Callable[[], None]) -> None:
+        self._perform = perform
+        self._loop = asyncio.get_running_loop()
+        self._came = 0
+        self._turns = 0
+
+    def one_more(self) -> None:
+        """An append has come."""
+        self._came += 1
+        if not self._turns:
+            self._await_turn()
+
+    def _await_turn(self) -> None:
+        self._turns += 1
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        came, self._came = self._came, 0
+        if came > 1 and self._turns < MAX_TURNS:
+            self._await_turn()
+        else:
+            self._turns = 0
+            self._perform()

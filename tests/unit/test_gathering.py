@@ -1,0 +1,42 @@
+"""When the master commits what clients append at about the same time."""
+
+import asyncio
+
+import pytest
+
+from master.gathering import MAX_TURNS, Gathering
+
+
+class Turns:
+    """Appends so many in each turn of the loop, and notes how many had come whenever a commit was to begin."""
+
+    def __init__(self) -> None:
+        self.came = 0
+        self.begun: list[int] = []
+        self.gathering = Gathering(lambda: self.begun.append(self.came))
+
+    async def bring(self, *numbers: int) -> list[int]:
+        for number in numbers:
+            self.came += number
+            for _ in range(number):
+                self.gathering.one_more()
+            await asyncio.sleep(0)
+        return self.begun
+
+
+async def test_one_that_comes_alone_waits_for_nobody() -> None:
+    assert await Turns().bring(1) == [1]
+    assert await Turns().bring(1, 0, 1, 1) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("numbers", [(2, 0), (5, 0), (5, 1), (2, 3, 0), (2, 2, 2, 1)])
+async def test_while_several_come_in_a_turn_those_of_the_next_are_awaited(numbers: tuple[int, ...]) -> None:
+    assert await Turns().bring(*numbers) == [sum(numbers)]
+
+
+async def test_nobody_waits_longer_than_some_turns() -> None:
+    assert await Turns().bring(*[2] * (2 * MAX_TURNS)) == [2 * MAX_TURNS, 4 * MAX_TURNS]
+
+
+async def test_it_begins_anew_each_time() -> None:
+    assert await Turns().bring(2, 0, 0, 3, 0, 1) == [2, 5, 6]
