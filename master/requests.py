@@ -23,6 +23,9 @@ NDJSON: Final = "application/x-ndjson"
 TEXT: Final = "text/plain"
 
 _FIELDS: Final = frozenset({"message", "w", "timeout"})
+_NUMBER: Final = (int, float)
+_NUMBER_OR_WORD: Final = (int, str)
+"""Tuples, as int | str would be made anew for each request."""
 _ETAG: Final = re.compile(r'"(0|[1-9][0-9]{0,18})"')
 
 
@@ -131,9 +134,9 @@ def read_concern(request: web.Request, cluster: Cluster) -> Concern:
 def _concern(
     cluster: Cluster, asked: object, timeout: object, *, rule: Callable[[int | str, int], int] = resolve
 ) -> Concern:
-    if not isinstance(asked, int | str) or isinstance(asked, bool):
+    if not isinstance(asked, _NUMBER_OR_WORD) or isinstance(asked, bool):
         raise HttpProblem(400, "invalid-w", f"w must be a number, 'majority' or 'all', not {str(asked)[:40]}")
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout <= MAX_TIMEOUT_S:
+    if not isinstance(timeout, _NUMBER) or isinstance(timeout, bool) or not 0 < timeout <= MAX_TIMEOUT_S:
         raise invalid_timeout(timeout)
     try:
         return _known_concern(asked, cluster.nodes, float(timeout), rule)

@@ -149,7 +149,7 @@ class Reign(Generic[Ticket]):
         named = b"" if key is None else digest(messages)
         memory = size + MESSAGE_OVERHEAD_BYTES * len(messages)
         append = Append(ticket, messages, size, memory, w, time_ms, key, named, if_end)
-        if self.waiting >= MAX_WAITING or self._appends.bytes + memory > MAX_UNCOMMITTED_BYTES:
+        if self._appends.bytes + memory > MAX_UNCOMMITTED_BYTES or self.waiting >= MAX_WAITING:
             raise OverloadedError(f"{self.waiting} appends wait, {self._appends.bytes} bytes of them for the disk")
         self._appends.add(append)
 
