@@ -1,6 +1,6 @@
-"""A client's append, or its wait for copies: who holds the records in the end, or why nobody does."""
+"""What becomes of a client's append, or of its wait for copies: who holds the records, or why nobody does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -39,32 +39,6 @@ class Copies:
 
     def _ms_to(self, moment: float) -> float:
         return max(moment - self.started, 0) * 1000
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """One client's append of ``count`` messages, or wait for one, for ``w`` copies.
-
-    ``log_end`` is where the log ended when it was ``started``, in monotonic seconds. ``offset`` is None until it is
-    known to be on the master's disk. ``tell`` is called once: with who held it at the moment when w nodes did, or with
-    why that can't be waited for any more.
-    """
-
-    count: int
-    w: int
-    log_end: int
-    tell: Callable[[Copies | Exception], None]
-    started: float
-    offset: int | None = None
-    epoch: int = 0
-    replayed: bool = False
-    appended_at: float = 0.0
-
-    def place(self, offset: int, epoch: int, now: float) -> None:
-        """The records are on the master's disk: since ``now``, or since before the request."""
-        self.offset = offset
-        self.epoch = epoch
-        self.appended_at = self.started if offset < self.log_end else now
 
 
 class NotReachedError(Exception):

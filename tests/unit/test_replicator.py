@@ -19,9 +19,9 @@ from master.copies import (
     KeyReusedError,
     NoSuchRecordError,
     NotReachedError,
-    Ticket,
 )
 from master.replicator import Replicator
+from master.tickets import Ticket
 from replicated_log.batch import START, Position
 from replicated_log.delivery import ReignId
 from replicated_log.log_reader import CorruptLogError
