@@ -19,6 +19,8 @@ from infra.http.raw import response_bytes
 
 MAX_DIRECT_BYTES: Final = 1 << 16
 """Of a body. So many are dealt with in one go, and nobody need count them."""
+_ONE_TIME: Final = "Idempotency-Key"
+"""Makes a head that comes again only when its request is repeated: to learn it is to forget another one."""
 
 
 class Reply(Protocol):
@@ -178,7 +180,7 @@ class DirectConnection(web.RequestHandler):
             return False
         if self._parser is not None:
             self._parser.message_consumed()
-        if self._between:
+        if self._between and _ONE_TIME not in message.headers:
             self._shared.heads.learn(whole, len(body), target)
         return True
 

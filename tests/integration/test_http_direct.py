@@ -76,6 +76,15 @@ def test_a_head_that_is_known_is_not_parsed_again() -> None:
         assert server.routed == routed + 1
 
 
+def test_a_head_that_hardly_comes_again_is_not_learned() -> None:
+    with served() as server, connected(server) as client:
+        routed = server.routed
+        for times in (1, 2):
+            client.sendall(direct_post(b"abc", b"Idempotency-Key: k\r\n"))
+            assert one_answer(client) == (200, "directly: abc")
+            assert server.routed == routed + times
+
+
 @pytest.mark.parametrize("cut", [1, -7, -1])
 def test_a_request_in_two_pieces_is_none_whose_head_is_known(cut: int) -> None:
     request = direct_post(b"abcdefg")
