@@ -136,7 +136,7 @@ class Replicator:
         messages.clear()
         self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
         self._tickets.add(ticket, timeout_s)
-        self._gathering.one_more()
+        self._gathering.one_more(ticket.count)
         return ticket
 
     async def wait(self, offset: int, *, w: int, timeout_s: float) -> Copies:

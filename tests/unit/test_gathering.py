@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from master.gathering import MAX_TURNS, Gathering
+from master.gathering import ENOUGH_RECORDS, MAX_TURNS, Gathering
 
 
 class Turns:
@@ -15,11 +15,12 @@ class Turns:
         self.begun: list[int] = []
         self.gathering = Gathering(lambda: self.begun.append(self.came))
 
-    async def bring(self, *numbers: int) -> list[int]:
+    async def bring(self, *numbers: int, records: int = 1) -> list[int]:
+        """Appends of so many ``records`` each."""
         for number in numbers:
             self.came += number
             for _ in range(number):
-                self.gathering.one_more()
+                self.gathering.one_more(records)
             await asyncio.sleep(0)
         return self.begun
 
@@ -38,5 +39,13 @@ async def test_nobody_waits_longer_than_some_turns() -> None:
     assert await Turns().bring(*[2] * (2 * MAX_TURNS)) == [2 * MAX_TURNS, 4 * MAX_TURNS]
 
 
+async def test_nobody_waits_once_there_are_enough_records() -> None:
+    assert await Turns().bring(2, 2, records=ENOUGH_RECORDS // 2) == [2, 4]
+    assert await Turns().bring(2, 1, records=ENOUGH_RECORDS // 3) == [3]
+
+
 async def test_it_begins_anew_each_time() -> None:
     assert await Turns().bring(2, 0, 0, 3, 0, 1) == [2, 5, 6]
+    turns = Turns()
+    await turns.bring(2, 0, records=ENOUGH_RECORDS)
+    assert await turns.bring(2, 1, 0) == [2, 5]
