@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Holders:
-    """Which nodes hold a batch, by name, master first, ``since`` when (None: nobody remembers), and which do not."""
+    """The nodes that hold a batch, master first, by name and the moment since when; and the others, ``missing`` it.
+
+    Moments are monotonic time in seconds; None where nobody remembers.
+    """
 
     since: Sequence[tuple[str, float | None]]
     missing: Sequence[str]
@@ -14,10 +17,10 @@ class Holders:
 
 @dataclass(slots=True)  # Not frozen, which would make one take three times as long.
 class Copies:
-    """Who holds the ``count`` records from ``offset`` on, all of them, ``at`` what moment.
+    """Who holds the ``count`` records from ``offset`` on, all of them, at the moment ``at``.
 
-    Moments are monotonic time in seconds; the records were asked for when the request ``started``. ``epoch`` is that of
-    the records. ``replayed`` says that an earlier append with the same key had appended them, or was about to.
+    ``epoch`` is that of the records. They were asked for when the request ``started``: a moment as in ``holders``.
+    ``replayed`` says that an earlier append with the same key had appended them, or was about to.
     """
 
     offset: int
@@ -31,14 +34,22 @@ class Copies:
     @property
     def held_by(self) -> list[tuple[str, float | None]]:
         """Names, master first, with milliseconds from the request: 0 when it was so before, None as in ``holders``."""
-        return [(name, None if since is None else self._ms_to(since)) for name, since in self.holders.since]
+        return [
+            (name, None if since is None else ms_between(self.started, since)) for name, since in self.holders.since
+        ]
+
+    @property
+    def missing(self) -> Sequence[str]:
+        return self.holders.missing
 
     @property
     def elapsed_ms(self) -> float:
-        return self._ms_to(self.at)
+        return ms_between(self.started, self.at)
 
-    def _ms_to(self, moment: float) -> float:
-        return max(moment - self.started, 0) * 1000
+
+def ms_between(started: float, moment: float) -> float:
+    """Milliseconds from one moment to another, in seconds; 0 where that was before."""
+    return max(moment - started, 0.0) * 1000
 
 
 class NotReachedError(Exception):

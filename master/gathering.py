@@ -1,4 +1,4 @@
-"""When to commit: not before the appends that come at about the same time are there."""
+"""When to commit at the latest: once the appends that come at about the same time are there."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,12 +11,13 @@ ENOUGH_RECORDS: Final = 1000
 
 
 class Gathering:
-    """Calls ``perform`` once nobody else seems to be about to append.
+    """Calls ``perform``, which begins the next commit, once nobody else seems to be about to append.
 
     A commit costs the master, the broker and every secondary together as much as some dozens of appends do; and those
     who were answered at the same time append at nearly the same time again. So while a turn of the event loop brings
     several appends, the next turn is awaited, too, MAX_TURNS at most. An append that comes alone waits for nobody, and
-    nobody waits once there are ENOUGH_RECORDS.
+    nobody waits once there are ENOUGH_RECORDS. Whatever else lets the reign decide meanwhile (an ack, the end of a
+    commit) takes those that are there.
     """
 
     def __init__(self, perform: Callable[[], None]) -> None:

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 class Replicator:
     """Carries out the reign's decisions: every event is followed by :meth:`_perform`, so none waits.
 
-    Only appends are gathered before, so that they share a commit.
+    Only appends may wait some turns of the event loop for others, so that they share a commit.
     """
 
     def __init__(self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_url: str) -> None:

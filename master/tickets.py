@@ -27,15 +27,16 @@ logger = logging.getLogger(__name__)
 class Ticket:
     """One client's append of ``count`` messages, or wait for one, for ``w`` copies.
 
-    ``log_end`` is where the log ended when it was ``started``, in monotonic seconds. ``offset`` is None until it is
-    known to be on the master's disk. ``tell`` is called once: with who held it at the moment when w nodes did, or with
-    why that can't be waited for any more.
+    ``started`` is in monotonic seconds; ``log_end`` is where the log ended then. ``offset`` is None until it is known
+    to be on the master's disk. ``tell`` is called once: with who held it at the moment when w nodes did, or with why
+    that can't be waited for any more. Then, or when nobody waits any more, it is None, as the reign may keep a ticket
+    that it has forgotten for long.
     """
 
     count: int
     w: int
     log_end: int
-    tell: Callable[[Copies | Exception], None]
+    tell: Callable[[Copies | Exception], None] | None
     started: float
     offset: int | None = None
     epoch: int = 0
@@ -69,6 +70,7 @@ class Tickets:
         """Nobody waits for this ticket any more; whether somebody did."""
         waited = self._waiting.discard(ticket)
         if waited:
+            ticket.tell = None
             self._reign.forget(ticket)
         return waited
 
@@ -124,7 +126,9 @@ def _copies(ticket: Ticket, holders: Holders, now: float) -> Copies:
 
 def _tell(ticket: Ticket, outcome: Copies | Exception) -> None:
     """Whatever goes wrong with one client's answer, the others get theirs."""
+    tell, ticket.tell = ticket.tell, None
+    assert tell is not None
     try:
-        ticket.tell(outcome)
+        tell(outcome)
     except Exception:
         logger.exception("a client could not be told what became of its append")

@@ -29,7 +29,7 @@ MESSAGE_OVERHEAD_BYTES: Final = 64
 class Append(Generic[Ticket]):
     """What a client asks for. ``size`` is what it takes of a batch; ``digest`` that of its messages, if with a key.
 
-    ``memory`` is about how many bytes it takes here. Whoever waits for copies keeps nothing of it.
+    ``memory`` is as :func:`memory_of`. Whoever waits for copies keeps nothing of it.
     """
 
     ticket: Ticket
@@ -41,6 +41,11 @@ class Append(Generic[Ticket]):
     key: str | None = None
     digest: bytes = b""
     if_end: int | None = None
+
+
+def memory_of(messages: Sequence[bytes], size: int) -> int:
+    """About how many bytes an append takes until it is decided; of a batch it takes ``size``."""
+    return size + MESSAGE_OVERHEAD_BYTES * len(messages)
 
 
 class Appends(Generic[Ticket]):
@@ -58,8 +63,8 @@ class Appends(Generic[Ticket]):
         self._tickets: set[Ticket] = set()
         self._line: deque[Append[Ticket]] = deque()
         self._claims: dict[str, deque[Append[Ticket]]] = {}
+        # By batches, each append with its offset.
         self._committing: list[list[tuple[Append[Ticket], int]]] = []
-        """By batches, with their offsets."""
         self._mismatched: list[tuple[Append[Ticket], int]] = []
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic
 
-from replicated_log.appends import MESSAGE_OVERHEAD_BYTES, Append, Appends
+from replicated_log.appends import Append, Appends, memory_of
 from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, Batch, Position, append_size, encode_batch
 from replicated_log.decisions import AnswerFetch, Commit, Decision, Publish, Reached, ReadChain, Ticket
 from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
@@ -146,12 +146,11 @@ class Reign(Generic[Ticket]):
         size = append_size(messages, key)
         assert 0 < len(messages) <= MAX_BATCH_RECORDS
         assert size <= MAX_APPEND_BYTES
-        named = b"" if key is None else digest(messages)
-        memory = size + MESSAGE_OVERHEAD_BYTES * len(messages)
-        append = Append(ticket, messages, size, memory, w, time_ms, key, named, if_end)
+        memory = memory_of(messages, size)
         if self._appends.bytes + memory > MAX_UNCOMMITTED_BYTES or self.waiting >= MAX_WAITING:
             raise OverloadedError(f"{self.waiting} appends wait, {self._appends.bytes} bytes of them for the disk")
-        self._appends.add(append)
+        named = b"" if key is None else digest(messages)
+        self._appends.add(Append(ticket, messages, size, memory, w, time_ms, key, named, if_end))
 
     def key_found(self, key: str, found: Keyed | None, now: float) -> None:
         """What the log holds under a key that a FindKey asked for."""

@@ -29,6 +29,7 @@ class Waiters(Generic[Ticket]):
 
     def add(self, tickets: Sequence[Ticket], offset: int, w: int) -> None:
         """No ticket is added twice."""
+        assert self._waiting.isdisjoint(tickets)
         self._waiting.update(tickets)
         heappush(self._heaps.setdefault(w, []), (offset, self._next, tickets))
         self._next += 1

@@ -19,8 +19,8 @@ from infra.http.raw import response_bytes
 
 MAX_DIRECT_BYTES: Final = 1 << 16
 """Of a body. So many are dealt with in one go, and nobody need count them."""
-_ONE_TIME: Final = "Idempotency-Key"
-"""Makes a head that comes again only when its request is repeated: to learn it is to forget another one."""
+_ONE_TIME: Final = ("Idempotency-Key", hdrs.IF_MATCH)
+"""Each makes a head that hardly comes again: to learn it is to forget another one."""
 
 
 class Reply(Protocol):
@@ -180,7 +180,7 @@ class DirectConnection(web.RequestHandler):
             return False
         if self._parser is not None:
             self._parser.message_consumed()
-        if self._between and _ONE_TIME not in message.headers:
+        if self._between and not any(name in message.headers for name in _ONE_TIME):
             self._shared.heads.learn(whole, len(body), target)
         return True
 

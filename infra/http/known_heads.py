@@ -27,7 +27,7 @@ class KnownHead(Generic[Meaning]):
 class KnownHeads(Generic[Meaning]):
     """Remembers, byte by byte, heads of whole requests, so that nobody need parse the same one again.
 
-    Bounded: when there are too many, those are forgotten that have not come for longest.
+    Bounded: when there are too many, those are forgotten that nobody has looked for for longest.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from tests.bench.results import Row, rate, spread
 
 _FOLLOWERS: Final = 4
 _CALM_S: Final = 1.5
-"""So long at least is a load that follows a node's end or its start, whose work it has beside it at first."""
+"""So long at least is a load that begins when a node has just ended or started, which takes the processors at first."""
 
 
 def read(bench: Bench) -> None:

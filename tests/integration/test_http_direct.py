@@ -76,11 +76,12 @@ def test_a_head_that_is_known_is_not_parsed_again() -> None:
         assert server.routed == routed + 1
 
 
-def test_a_head_that_hardly_comes_again_is_not_learned() -> None:
+@pytest.mark.parametrize("field", [b"Idempotency-Key: k", b'If-Match: "7"'])
+def test_a_head_that_hardly_comes_again_is_not_learned(field: bytes) -> None:
     with served() as server, connected(server) as client:
         routed = server.routed
         for times in (1, 2):
-            client.sendall(direct_post(b"abc", b"Idempotency-Key: k\r\n"))
+            client.sendall(direct_post(b"abc", field + b"\r\n"))
             assert one_answer(client) == (200, "directly: abc")
             assert server.routed == routed + times
 

@@ -1,7 +1,10 @@
 """The replicator on a real log, and without a broker: what clients are told who append with keys, or wait."""
 
 import asyncio
+import gc
 import sys
+import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,8 +21,10 @@ from master.copies import (
     EndMismatchError,
     KeyReusedError,
     NoSuchRecordError,
+    NotCommittedError,
     NotReachedError,
 )
+from master.gathering import ENOUGH_RECORDS
 from master.replicator import Replicator
 from master.tickets import Ticket
 from replicated_log.batch import START, Position
@@ -59,6 +64,29 @@ def acked(replicator: Replicator, end: Position, *, disk_id: str = "disk-1") -> 
     reign = replicator.reign
     reign.receive(make_ack(end, disk_id=disk_id, reign=reign.id, log_id=reign.id.log_id), 0.0)
     replicator._perform()
+
+
+class Client:
+    """One who appends, and is told what became of it."""
+
+    def __init__(self, replicator: Replicator, *texts: str, w: int = 1, timeout_s: float = 30) -> None:
+        self.told: asyncio.Future[Copies | Exception] = asyncio.get_running_loop().create_future()
+        messages = [text.encode() for text in texts]
+        self.ticket = replicator.begin(messages, self.tell, w=w, timeout_s=timeout_s)
+
+    def tell(self, outcome: Copies | Exception) -> None:
+        self.told.set_result(outcome)
+
+
+async def all_told(*clients: Client) -> list[int]:
+    """Of how many records those commits were that these were told at."""
+    records: Counter[float | None] = Counter()
+    for client in clients:
+        copies = await client.told
+        assert isinstance(copies, Copies)
+        ((_, committed_at),) = copies.holders.since
+        records[committed_at] += copies.count
+    return list(records.values())
 
 
 async def at_once(*asked: Awaitable[T]) -> list[T | BaseException]:
@@ -148,6 +176,40 @@ async def test_who_waits_for_copies_holds_no_messages(tmp_path: Path) -> None:
         assert (await waits).offset == 0
 
 
+async def test_of_a_client_that_is_gone_or_out_of_time_nothing_is_kept(tmp_path: Path) -> None:
+    async with replicating(tmp_path, "node1") as replicator:
+        acked(replicator, START)
+        gone, late = Client(replicator, "a", w=2), Client(replicator, "b", w=2, timeout_s=0.05)
+        assert isinstance(await late.told, NotReachedError | NotCommittedError)
+        assert replicator.forget(gone.ticket)
+        clients = [weakref.ref(client) for client in (gone, late)]
+        del gone, late
+        gc.collect()
+        assert [client() for client in clients] == [None, None]
+        assert replicator.reign.waiting == 0
+
+
+async def test_what_is_appended_at_about_the_same_time_shares_a_commit(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        clients = [Client(replicator, "a"), Client(replicator, "b")]
+        await asyncio.sleep(0)  # One turn of the loop.
+        assert await all_told(*clients, Client(replicator, "c")) == [3]
+
+
+async def test_enough_records_wait_for_no_more(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        clients = [Client(replicator, *"m" * ENOUGH_RECORDS), Client(replicator, "a")]
+        await asyncio.sleep(0)
+        assert await all_told(*clients, Client(replicator, "b")) == [ENOUGH_RECORDS + 1, 1]
+
+
+async def test_whatever_lets_the_reign_decide_commits_those_that_are_there(tmp_path: Path) -> None:
+    async with replicating(tmp_path) as replicator:
+        clients = [Client(replicator, "a"), Client(replicator, "b")]
+        replicator._perform()
+        assert await all_told(*clients, Client(replicator, "c")) == [2, 1]
+
+
 async def test_an_answer_names_the_holders_of_the_moment_when_there_were_enough(tmp_path: Path) -> None:
     async with replicating(tmp_path, "node1") as replicator:
         acked(replicator, START)
@@ -197,7 +259,7 @@ async def test_a_retry_waits_for_the_copies_it_asks_for(tmp_path: Path) -> None:
         with pytest.raises(NotReachedError) as not_reached:
             await replicator.append([b"a", b"b"], w=2, timeout_s=0.2, key="k")
         copies = not_reached.value.copies
-        assert (copies.offset, copies.count, copies.replayed, copies.holders.missing) == (0, 2, True, ["node1"])
+        assert (copies.offset, copies.count, copies.replayed, copies.missing) == (0, 2, True, ["node1"])
         assert replicator.reign.waiting == 0
 
 
@@ -210,7 +272,7 @@ async def test_a_node_that_holds_earlier_records_only_is_missing(tmp_path: Path)
         assert [name for name, _ in held.held_by] == ["master", "node1"]
         with pytest.raises(NotReachedError) as not_reached:
             await replicator.append([b"b", b"c"], w=2, timeout_s=0.2)
-        assert not_reached.value.copies.holders.missing == ["node1"]
+        assert not_reached.value.copies.missing == ["node1"]
 
 
 async def test_waiting_for_a_record_of_any_time(tmp_path: Path) -> None:
@@ -233,7 +295,7 @@ async def test_waiting_for_more_copies_than_there_are_ends_in_time(tmp_path: Pat
     async with replicating(tmp_path, "node1", "node2") as replicator:
         with pytest.raises(NotReachedError) as not_reached:
             await replicator.wait(0, w=2, timeout_s=0.1)
-        assert not_reached.value.copies.holders.missing == ["node1", "node2"]
+        assert not_reached.value.copies.missing == ["node1", "node2"]
         replicator.wind_up(0)
         with pytest.raises(NotReachedError):
             await replicator.wait(0, w=2, timeout_s=3600)

@@ -46,6 +46,12 @@ class AgainstAList(RuleBasedStateMachine):
     def as_many_wait(self) -> None:
         assert len(self.waiters) == len(self.waiting)
 
+    @invariant()
+    def those_that_were_forgotten_are_counted_and_few(self) -> None:
+        kept = sum(len(tickets) for heap in self.waiters._heaps.values() for _, _, tickets in heap)
+        forgotten = kept - len(self.waiting)
+        assert self.waiters._forgotten == forgotten <= max(64, len(self.waiting))
+
 
 TestAgainstAList = AgainstAList.TestCase
 TestAgainstAList.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
@@ -65,19 +71,21 @@ def test_those_with_the_same_w_come_out_by_offset_and_then_by_age(offsets: Seque
 
 def test_waits_that_nobody_waits_for_any_more_take_bounded_memory_and_disturb_no_others() -> None:
     waiters: Waiters[int] = Waiters()
-    offsets = [ticket * 7_919 % 10_007 for ticket in range(10_000)]
-    for ticket in range(100):
-        waiters.add([ticket], offsets[ticket], w=3)
+    offsets = [number * 7_919 % 10_007 for number in range(10_000)]
+    living = range(0, 5_000, 50)
     gc.collect()
     before = sys.getallocatedblocks()
 
-    for ticket in range(100, 10_000):
-        waiters.add([ticket], offsets[ticket], w=3)
-        waiters.forget(ticket)
+    for number in range(0, 10_000, 50):
+        group = range(number, number + 50)
+        waiters.add(list(group), offsets[number], w=3)
+        for ticket in group:
+            if ticket not in living:
+                waiters.forget(ticket)
     gc.collect()
 
-    assert len(waiters) == 100
+    assert len(waiters) == len(living)
     assert sys.getallocatedblocks() - before < 2_000
     for end in range(0, 10_007, 1_000):
         reached = list(chain(*waiters.pop_reached({3: end}.__getitem__)))
-        assert reached == sorted((t for t in range(100) if end - 1_000 <= offsets[t] < end), key=offsets.__getitem__)
+        assert reached == sorted((t for t in living if end - 1_000 <= offsets[t] < end), key=offsets.__getitem__)

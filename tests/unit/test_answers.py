@@ -1,12 +1,13 @@
-"""The answer to an append, written by hand, beside the one that json writes."""
+"""The answer to an append, written by hand, beside the one that the libraries write."""
 
 import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.http.raw import header_lines
+from master import answers
 from master.copies import Copies, Holders
-from master.facade import _outcome, _outcome_json
 from master.requests import Concern
 
 OFFSETS = st.integers(0, 2**63 - 1)
@@ -26,4 +27,11 @@ CONCERNS = st.builds(Concern, asked=st.text(), w=st.integers(1, 9), timeout_s=st
 
 @given(COPIES, CONCERNS)
 def test_both_say_the_same(copies: Copies, concern: Concern) -> None:
-    assert json.loads(_outcome_json(copies, concern)) == json.loads(json.dumps(_outcome(copies, concern)))
+    said = answers.outcome_json(copies, concern)
+    assert json.loads(said) == json.loads(json.dumps(answers.outcome(copies, concern)))
+
+
+@given(COPIES)
+def test_both_have_the_same_headers(copies: Copies) -> None:
+    headers = {"Content-Type": "application/json", **answers.headers(copies)}
+    assert answers.header_lines(copies) == header_lines(headers)
