@@ -1,6 +1,7 @@
 """A way from a node to the broker that can be disturbed: a TCP proxy."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -31,12 +32,17 @@ class _Connection:
 
 
 class TcpProxy:
-    """Forwards to the broker at ``amqp_url``. What it holds back, ends of connections too, arrives once released."""
+    """Forwards to the broker at ``amqp_url``. What it holds back, ends of connections too, arrives once released.
 
-    def __init__(self, amqp_url: str) -> None:
+    With ``tls``, nodes reach it over TLS only, and it the broker as ever.
+    """
+
+    def __init__(self, amqp_url: str, tls: ssl.SSLContext | None = None) -> None:
         self._broker = URL(amqp_url)
+        self._tls = tls
         (self._port,) = free_ports(1)
-        self.url = str(self._broker.with_port(self._port).with_host("127.0.0.1"))
+        scheme = "amqps" if tls else "amqp"
+        self.url = str(self._broker.with_scheme(scheme).with_port(self._port).with_host("127.0.0.1"))
         self.delay_s = 0.0
         """How long each byte takes, in either way."""
         self.bytes_per_s: float | None = None
@@ -46,7 +52,7 @@ class TcpProxy:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["TcpProxy"]:
-        server = await asyncio.start_server(self._forward, "127.0.0.1", self._port)
+        server = await asyncio.start_server(self._forward, "127.0.0.1", self._port, ssl=self._tls)
         try:
             yield self
         finally:
@@ -124,5 +130,7 @@ class TcpProxy:
                 await writer.drain()
                 if self.bytes_per_s is not None:
                     await asyncio.sleep(len(data) / self.bytes_per_s)
-            else:
+            elif writer.can_write_eof():
                 writer.write_eof()
+            else:
+                writer.close()  # TLS ends in both ways at once.
