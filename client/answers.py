@@ -2,9 +2,12 @@
 
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def shaped(kind: type[T], value: Any) -> T:
         raise MalformedError
     hints = get_type_hints(kind)
     given = {}
-    for field in fields(kind):  # type: ignore[arg-type]  # every caller's kind is a dataclass
+    for field in fields(kind):
         if field.name in value:
             given[field.name] = _shaped_as(hints[field.name], value[field.name])
         elif field.default is MISSING:
@@ -125,8 +128,8 @@ def shaped(kind: type[T], value: Any) -> T:
 
 def _shaped_as(hint: Any, value: Any) -> Any:
     """`value` as what a field is declared: str, int, float, a literal, T | None, tuple[T, ...] or a dataclass."""
-    if is_dataclass(hint):
-        return shaped(hint, value)  # type: ignore[arg-type]  # is_dataclass says no more than that
+    if isinstance(hint, type) and is_dataclass(hint):
+        return shaped(hint, value)
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_shaped_as(get_args(hint)[0], one) for one in value)
     if get_origin(hint) is dict and isinstance(value, dict):

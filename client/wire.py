@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 import aiohttp
 
@@ -26,7 +26,10 @@ from client.errors import (
     UnreachableError,
 )
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 Query = Mapping[str, str | int | float]
 JSON = "application/json"
@@ -94,7 +97,7 @@ class Wire:
         headers = {"Accept": "text/event-stream", **headers}
         async with self._answered("GET", path, timeout, params=query, headers=headers) as response:
             if response.status >= 300:
-                self._told(type(None), response, await self._body(response))
+                self._told(_Problem, response, await self._body(response))
             if response.content_type != "text/event-stream":
                 self.unexpected("no")
             yield response
