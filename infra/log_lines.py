@@ -19,7 +19,7 @@ class LogLines(logging.Formatter):
         record.message = printable(record.message)
         return super().formatMessage(record)
 
-    def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 - and so
+    def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 - logging calls it so
         lines = super().formatException(ei).splitlines()
         return "\n".join(f"    {printable(line)}" for line in lines)
 

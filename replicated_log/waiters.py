@@ -14,8 +14,8 @@ class Waiters(Generic[Ticket]):
 
     Those of one batch wait together: no node holds a part of it.
     Invariant: every live ticket is in exactly one group, which is in the heap of its w. What was forgotten stays in its
-    group until that comes up, or until it outnumbers the living, so that waits that nobody waits for any more take
-    bounded memory.
+    group until that comes up, or until one more is forgotten and they outnumber the living, so that waits that nobody
+    waits for any more take bounded memory.
     """
 
     def __init__(self) -> None:

@@ -193,7 +193,7 @@ class DirectConnection(web.RequestHandler):
         self._begin()
         try:
             taken = target.handler(body, self)
-        except Exception as error:  # noqa: BLE001 - a fault in any handler is answered
+        except Exception as error:  # noqa: BLE001 - a fault in any handler is answered, and logged
             problem = failure(target.method, target.path, error, appended="unknown")
             self.send(problem.status, problem.raw_headers(), problem.body())
             taken = True

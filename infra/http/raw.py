@@ -12,6 +12,7 @@ _SERVER: Final = f"Server: {SERVER_SOFTWARE}\r\n"
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
+    """Each header as a line, with its end. Names and values are the caller's own, never a client's."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
