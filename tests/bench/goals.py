@@ -1,6 +1,7 @@
 """Where the log must get, and where it would be nice to get: medians, on a machine of two processors."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 
@@ -47,5 +48,5 @@ MEMORY_AGAINST_LESS: Final = Goal(1.2, is_limit=True)
 
 
 def number(figure: float) -> str:
-    """What was measured, as it reads: three significant digits, or all that are before the point."""
-    return f"{figure:,.0f}" if figure >= 100 else f"{figure:#.3g}"
+    """What was measured, as it reads: three significant digits, or all that are before the point; no exponent."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{Decimal(f'{figure:#.3g}'):f}"

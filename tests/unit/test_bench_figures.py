@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.bench.goals import Goal
+from tests.bench.goals import Goal, number
 from tests.bench.latencies import load_of
 from tests.bench.load import Load, LoadError
 from tests.bench.results import compared_rates
@@ -62,9 +62,18 @@ def test_a_rate_is_held_against_the_other_by_medians_and_round_by_round() -> Non
         (Goal(3, 2, is_limit=True), 2, "stretch met"),
         (Goal(3, 2, is_limit=True), 3, "met"),
         (Goal(3, 2, is_limit=True), 4.5, "short by 1.50"),
+        (Goal(1.5, 1.2, is_limit=True), 1.5 + 0.0000647, "short by 0.0000647"),
         (Goal(1.2, is_limit=True), 0.9, "met"),
         (Goal(200_000, 400_000, unit="/s"), 150_000, "short by 50,000/s"),
     ],
 )
 def test_a_goal_is_met_or_missed_by_so_much(goal: Goal, figure: float, verdict: str) -> None:
     assert goal.verdict(figure) == verdict
+
+
+@pytest.mark.parametrize(
+    ("figure", "read"),
+    [(1_234_567.8, "1,234,568"), (99.96, "100"), (12.3, "12.3"), (0, "0.00"), (0.5, "0.500"), (0.0000647, "0.0000647")],
+)
+def test_a_figure_reads_in_digits_alone(figure: float, read: str) -> None:
+    assert number(figure) == read
