@@ -7,6 +7,10 @@ import os
 import sqlite3
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Final
+
+_FRAME_BYTES: Final = 24 + 4096
+"""A page of SQLite's default size, and what says whose it is."""
 
 
 class Checkpointer:
@@ -44,15 +48,31 @@ class Checkpointer:
             raise OSError(error.errno, error.strerror, str(self._database)) from error
 
 
-def checkpoint(connection: sqlite3.Connection) -> bool:
-    """Sync SQLite's journal and move it to the database; False when there is no room for that, which harms nothing.
+def checkpoint(connection: sqlite3.Connection) -> int | None:
+    """Sync SQLite's journal and move it to the database, as far as no reader needs what it replaces.
 
+    Return how many bytes the journal has; None when there is no room for all that, which harms nothing.
     SQLite does so by itself, but then keeps a failure to write or sync to itself too, and tries again.
     """
+    return _checkpoint(connection, "PASSIVE")
+
+
+def outwait_readers(connection: sqlite3.Connection, patience_ms: int) -> None:
+    """As :func:`checkpoint`, and let the next commit begin the journal anew, if all who read end within that time.
+
+    Whoever begins to read meanwhile reads the database, and is not waited for.
+    """
+    (before_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+    _checkpoint(connection, "RESTART")
+    connection.execute(f"PRAGMA busy_timeout = {before_ms}")
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> int | None:
     try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        ((_, frames, _),) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
             raise
-        return False
-    return True
+        return None
+    return int(frames) * _FRAME_BYTES

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from replicated_log import key_index
 from replicated_log.batch import START, Batch, Position
-from replicated_log.checkpoint import Checkpointer, checkpoint
+from replicated_log.checkpoint import Checkpointer, checkpoint, outwait_readers
 from replicated_log.directory_lock import holding
 from replicated_log.log_reader import CorruptLogError, LogReader, database, naming_damage
 from replicated_log.write_ahead import refuse_damaged_journal
@@ -27,10 +27,11 @@ _CHECKED_AT_OPEN: Final = 1000
 _LONG_JOURNAL_BYTES: Final = 8 << 20
 """SQLite's journal is to be worked off once this much was appended to it: see :attr:`Log.journal_is_long`."""
 _JOURNAL_BYTES: Final = 2 * _LONG_JOURNAL_BYTES
-"""When as much was, because nobody did so or the disk does not keep up, the commit itself waits for that.
-
-Where readers never pause, the journal does not begin anew, and takes more until they do.
-"""
+"""When as much was, because nobody did so or the disk does not keep up, the commit itself waits for that."""
+_OVERLONG_JOURNAL_BYTES: Final = 2 * _JOURNAL_BYTES
+"""It gets there only where readers, of which each keeps it from beginning anew, never pause; they are waited for."""
+_READERS_MS: Final = 20
+"""So long, each time: a slice takes a few. Who reads on for longer, as a check of the whole log does, is not."""
 _JOURNAL_INDEX_BYTES: Final = 256 << 10
 """The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond two checkpoints."""
 _PAGE_BYTES: Final = 4 << 10
@@ -204,12 +205,16 @@ class Log:
     def checkpoint(self) -> None:
         """Move what is left in SQLite's journal to the database, so that the next commit begins it anew.
 
-        That commit goes behind the others where a reader has been reading since before them. Raises as :meth:`append`,
-        but no DiskFullError: without room, the journal becomes longer.
+        That commit goes behind the others where a reader has been reading since before them, but soon some that follow
+        wait for the readers. Raises as :meth:`append`, but no DiskFullError: without room, the journal becomes longer.
         """
         with self._alone:
-            if checkpoint(self._connection):
-                self._in_journal = 0
+            journal_bytes = checkpoint(self._connection)
+            if journal_bytes is None:
+                return
+            self._in_journal = 0
+            if journal_bytes >= _OVERLONG_JOURNAL_BYTES:
+                outwait_readers(self._connection, _READERS_MS)
 
     def _insert_few(self, rows: Sequence[tuple[int, int, bytes, bytes]]) -> None:
         """Commit them, and nothing else, by one statement: it is a transaction by itself.
@@ -250,6 +255,8 @@ def _initialise(connection: sqlite3.Connection, node: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    # One that had become longer gives the room back when it begins anew.
+    connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
     settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     if settings != ["wal", 2]:
         raise WrongLogError(f"SQLite will not write durably here: {settings}")

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import cycle
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 import pytest
 
@@ -94,6 +95,56 @@ def test_commits_and_copies_go_on_side_by_side(log: Log, checkpointer: Checkpoin
     assert log.end.offset == 600
     with closing(LogReader.open(log.directory)) as reader:
         assert reader.verified() == log.end
+
+
+def test_readers_who_never_pause_are_outwaited_before_the_journal_is_too_long(log: Log) -> None:
+    append(log)
+    lengths = []
+    with reading_without_a_pause(log):
+        for _ in range(100):
+            append(log, 1_000_000)
+            lengths.append(journal(log.directory).stat().st_size)
+    assert 30 << 20 < max(lengths) < 64 << 20
+    log.checkpoint()
+    append(log)
+    assert journal(log.directory).stat().st_size <= 16 << 20
+
+
+def test_a_reader_who_reads_on_is_not_outwaited_and_sees_what_it_saw(log: Log) -> None:
+    append(log)
+    with closing(LogReader.open(log.directory)) as reader, reader._snapshot():
+        seen = reader.verified_end(1)
+        for _ in range(50):
+            append(log, 1_000_000)
+        assert reader.verified_end(1) == seen
+    assert journal(log.directory).stat().st_size > 50_000_000
+    with closing(LogReader.open(log.directory)) as reader:
+        assert reader.verified() == log.end
+
+
+@contextmanager
+def reading_without_a_pause(log: Log) -> Iterator[None]:
+    """One reads on until the other has begun."""
+    ended = Event()
+
+    def read() -> None:
+        with closing(LogReader.open(log.directory)) as one, closing(LogReader.open(log.directory)) as other:
+            one._connection.execute("BEGIN")
+            one.read(0, 1)
+            for before, after in cycle([(one, other), (other, one)]):
+                after._connection.execute("BEGIN")
+                after.read(max(0, log.end.offset - 3), 1 << 20)
+                before._connection.execute("ROLLBACK")
+                if ended.is_set():
+                    return
+
+    thread = Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_journal_is_long_until_it_is_worked_off(log: Log, checkpointer: Checkpointer) -> None:
