@@ -9,10 +9,10 @@ from typing import Final
 from infra.log_thread import SLICE_KEYS, LogThread
 from infra.rabbitmq.session import Session
 from master.tickets import Ticket
-from replicated_log.decisions import AnswerFetch, FindKey, ReadChain
 from replicated_log.delivery import MAX_DELIVERY_BYTES, encode
 from replicated_log.log_reader import CorruptLogError
 from replicated_log.reign import Reign
+from replicated_log.reign_decisions import AnswerFetch, FindKey, ReadChain
 
 MAX_READS: Final = 1000
 

@@ -19,7 +19,6 @@ from master.metrics import MasterMetrics
 from master.reads import Reads
 from master.tickets import Ticket, Tickets
 from replicated_log.batch import Batch
-from replicated_log.decisions import AnswerFetch, Appended, Commit, FindKey, Publish, ReadChain
 from replicated_log.delivery import (
     BEAT_INTERVAL_S,
     Ack,
@@ -32,6 +31,7 @@ from replicated_log.delivery import (
 )
 from replicated_log.log import DiskFullError
 from replicated_log.reign import ReadOnlyError, Reign
+from replicated_log.reign_decisions import AnswerFetch, Appended, Commit, FindKey, Publish, ReadChain
 
 logger = logging.getLogger(__name__)
 

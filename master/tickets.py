@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from master.copies import Copies, EndMismatchError, Holders, KeyReusedError, NotCommittedError, NotReachedError
 from master.deadlines import Deadlines
-from replicated_log.decisions import (
+from replicated_log.log import DiskFullError
+from replicated_log.log_reader import CorruptLogError
+from replicated_log.reign import ReadOnlyError, Reign
+from replicated_log.reign_decisions import (
     EndMismatch,
     KeyReused,
     KeyUnreadable,
@@ -16,9 +19,6 @@ from replicated_log.decisions import (
     Refusal,
     Replayed,
 )
-from replicated_log.log import DiskFullError
-from replicated_log.log_reader import CorruptLogError
-from replicated_log.reign import ReadOnlyError, Reign
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Final, Generic
 
 from replicated_log.batch import HEADER_BYTES, MAX_BATCH_BYTES, MAX_BATCH_RECORDS
-from replicated_log.decisions import (
+from replicated_log.keyed import Keyed
+from replicated_log.log_reader import CorruptLogError
+from replicated_log.reign_decisions import (
     Appended,
     Decision,
     EndMismatch,
@@ -17,8 +19,6 @@ from replicated_log.decisions import (
     Replayed,
     Ticket,
 )
-from replicated_log.keyed import Keyed
-from replicated_log.log_reader import CorruptLogError
 from replicated_log.waiters import Waiters
 
 MESSAGE_OVERHEAD_BYTES: Final = 64

@@ -31,56 +31,14 @@ from replicated_log.batch import START, Batch, Position
 from replicated_log.delay_line import DelayLine
 from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 from replicated_log.early import EarlyBatches
+from replicated_log.intake_decisions import Decision, Notice, Persist, Send
+from replicated_log.outstanding_fetch import OutstandingFetch
+from replicated_log.pending import Pending
 
 MAX_EARLY_BYTES: Final = 16 << 20
-MAX_PENDING_BYTES: Final = 16 << 20
-"""Bounds what is accepted and not yet persisted, beyond the delivery that reached it."""
-MAX_COMMIT_BYTES: Final = 8 << 20
 MAX_DELAYED_ACKS: Final = 1 << 16
-FETCH_TIMEOUT_S: Final = 5.0
-MAX_FETCH_TIMEOUT_S: Final = 80.0
-"""Each timeout doubles the next one, and each answer sets it by the time it took: a slow way is not asked in vain."""
 DISK_FULL_RETRY_S: Final = 1.0
 _MAX_NOTICES: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Persist:
-    """Adopt the log id, if there is one, note the epoch, and store the batches, all in one durable commit.
-
-    Then call :meth:`Intake.persisted`, or :meth:`Intake.persist_refused`.
-    """
-
-    adopt: str | None
-    epoch: int
-    batches: tuple[Batch, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this to the queue ``to``. Nothing depends on its arrival."""
-
-    to: str
-    delivery: Ack | Fetch
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A change of state that an operator wants to read about, once."""
-
-    text: str
-
-
-Decision = Persist | Send | Notice
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The one fetch that is outstanding."""
-
-    request_id: str
-    asked_at: float
-    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +85,14 @@ class Intake:
         self._acks_to: str | None = None
         self._answers_to: str | None = None
         self._adopt: str | None = None
-        self._pending: DelayLine[Batch] = DelayLine()
-        self._pending_bytes = 0
+        self._pending = Pending()
         self._persisting: Persist | None = None
         self._retry_at: float | None = None
         self._early = EarlyBatches(MAX_EARLY_BYTES)
         self._delayed_acks: DelayLine[tuple[Position, str]] = DelayLine()
         self._covers: str | None = None
         self._beat = 0
-        self._fetch: _Asked | None = None
-        self._fetch_timeout_s = FETCH_TIMEOUT_S
+        self._fetch = OutstandingFetch()
 
     @property
     def state(self) -> str:
@@ -161,7 +117,7 @@ class Intake:
         times = [
             self._delayed_acks.next_due,
             None if self._persisting else self._pending.next_due,
-            self._fetch.deadline if self._fetch else None,
+            self._fetch.deadline,
             self._retry_at,
         ]
         return min((time for time in times if time is not None), default=None)
@@ -183,10 +139,11 @@ class Intake:
     def connected(self, answers_to: str) -> None:
         """Deliveries can come and go; answers to fetches come in by the queue ``answers_to``."""
         self._answers_to = answers_to
-        self._fetch_timeout_s = FETCH_TIMEOUT_S
+        self._fetch.begin_anew()
 
     def connection_lost(self) -> None:
-        self._answers_to = self._acks_to = self._fetch = None
+        self._answers_to = self._acks_to = None
+        self._fetch.forget()
 
     def receive(self, delivery: LiveBatches | Beat | Fetched, now: float) -> None:
         match delivery:
@@ -217,10 +174,10 @@ class Intake:
         assert self._persisting is not None
         if self._persisting.adopt is not None or self._adopt is not None:
             self.log_id = None
-        self._persisting = self._adopt = self._fetch = None
+        self._persisting = self._adopt = None
         self._pending.clear()
-        self._pending_bytes = 0
         self._early.clear()
+        self._fetch.forget()
         self.accepted = self.on_disk
         self.diverged = False  # If what is on disk diverges too, that will show again.
         self._retry_at = now + DISK_FULL_RETRY_S
@@ -263,13 +220,13 @@ class Intake:
         self.epoch = reign.epoch
         self.diverged = False
         self.master_end = self.committed_end = self._beat = 0
-        self._fetch = None
+        self._fetch.forget()
         self._early.drop_others(reign)
         self._notice(f"following the master of epoch {reign.epoch}, reign {reign.reign_id}")
 
     def _turn_to(self, acks_to: str) -> None:
         if acks_to != self._acks_to:
-            self._fetch = None  # It was asked of a queue that is no more.
+            self._fetch.forget()  # It was asked of a queue that is no more.
         self._acks_to = acks_to
 
     def _take_live(self, live: LiveBatches, now: float) -> None:
@@ -282,12 +239,9 @@ class Intake:
                 self._keep_early(live.reign, batch)
 
     def _take_fetched(self, fetched: Fetched, now: float) -> None:
-        if self._fetch is None or self._fetch.request_id != fetched.request_id or fetched.reign != self.reign:
+        if fetched.reign != self.reign or not self._fetch.answered(fetched.request_id, now):
             self.counts["unasked"] += 1
             return
-        took_s = now - self._fetch.asked_at
-        self._fetch_timeout_s = min(max(FETCH_TIMEOUT_S, 2 * took_s), MAX_FETCH_TIMEOUT_S)
-        self._fetch = None
         if self.log_id is None:
             self.log_id = self._adopt = fetched.reign.log_id
         self.master_end = max(self.master_end, fetched.end_offset)
@@ -319,7 +273,7 @@ class Intake:
 
     def _accept(self, reign: ReignId, batch: Batch, now: float) -> None:
         """Take a batch that ``reign`` sent and that does not begin beyond what is accepted."""
-        if self.diverged or self._pending_bytes >= MAX_PENDING_BYTES or self._retry_at is not None:
+        if self.diverged or self._pending.is_full or self._retry_at is not None:
             self.counts["dropped"] += 1
         elif batch.log_id != reign.log_id or batch.epoch > reign.epoch:
             self.counts["poison"] += 1
@@ -327,7 +281,6 @@ class Intake:
         elif batch.follows(self.accepted):
             self.accepted = batch.end
             self._pending.put(batch, now + self.latency.persist_delay_s)
-            self._pending_bytes += len(batch.data)
         else:
             self.diverged = True
             self._notice(
@@ -342,35 +295,27 @@ class Intake:
     def _chase(self, now: float) -> None:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-        if self._fetch is not None and now >= self._fetch.deadline:
-            self._fetch = None
-            self._fetch_timeout_s = min(2 * self._fetch_timeout_s, MAX_FETCH_TIMEOUT_S)
+        if self._fetch.given_up(now):
             self.counts["fetch timeouts"] += 1
         if self.reign is None or self._acks_to is None or self._answers_to is None or self.diverged:
             return
         behind = self.accepted.offset < self.master_end or self.log_id is None
-        if not behind or self._fetch is not None or self._retry_at is not None:
+        if not behind or self._fetch or self._retry_at is not None or self._pending.is_full:
             return
-        if self._pending_bytes >= MAX_PENDING_BYTES:
-            return
-        self._fetch = _Asked(self._fresh_id(), now, now + self._fetch_timeout_s)
+        request_id = self._fresh_id()
+        self._fetch.ask(request_id, now)
         self.counts["fetches"] += 1
-        fetch = Fetch(self.node, self.log_id, self.accepted.offset, self._fetch.request_id, self._answers_to)
+        fetch = Fetch(self.node, self.log_id, self.accepted.offset, request_id, self._answers_to)
         self._decisions.append(Send(self._acks_to, fetch))
 
     def _plan_persist(self, now: float) -> None:
         if self._persisting is not None or self._retry_at is not None:
             return
-        batches: list[Batch] = []
-        size = 0
-        while size < MAX_COMMIT_BYTES and (batch := self._pending.take(now)) is not None:
-            batches.append(batch)
-            size += len(batch.data)
+        batches = self._pending.take(now)
         # The epoch on disk is that of the log on disk: an epoch of a log that is not adopted yet says nothing there.
         has_news = self.log_id is not None and self.epoch > self._stored_epoch
         if batches or self._adopt is not None or has_news:
-            self._pending_bytes -= size
-            self._persisting = Persist(self._adopt, self.epoch, tuple(batches))
+            self._persisting = Persist(self._adopt, self.epoch, batches)
             self._adopt = None
             self._decisions.append(self._persisting)
 

@@ -44,11 +44,11 @@ from typing import Final, Generic
 
 from replicated_log.appends import Append, Appends, memory_of
 from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, Batch, Position, append_size, encode_batch
-from replicated_log.decisions import AnswerFetch, Commit, Decision, Publish, Reached, ReadChain, Ticket
 from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 from replicated_log.keyed import Keyed, digest, is_key
 from replicated_log.log_reader import CorruptLogError
 from replicated_log.progress import Progress
+from replicated_log.reign_decisions import AnswerFetch, Commit, Decision, Publish, Reached, ReadChain, Ticket
 from replicated_log.waiters import Waiters
 from replicated_log.write_concern import majority
 

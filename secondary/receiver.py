@@ -24,7 +24,8 @@ from infra.rabbitmq.session import PREFETCH, Session
 from infra.rabbitmq.trouble import BrokerLostError
 from replicated_log.batch import Batch
 from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
-from replicated_log.intake import Intake, Notice, Persist, Send
+from replicated_log.intake import Intake
+from replicated_log.intake_decisions import Notice, Persist, Send
 from replicated_log.log import DiskFullError
 from replicated_log.progress import SUSPECTED_AFTER_S
 from secondary.simulation import Effects, Simulation

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from replicated_log.delivery import Envelope
-from replicated_log.intake import Persist
+from replicated_log.intake_decisions import Persist
 from tests.simulation.broker import Session
 from tests.simulation.history import Read, Wiped
 from tests.simulation.model_log import ModelDisk, ModelLog

@@ -3,7 +3,22 @@
 from typing import Final, NamedTuple
 
 from replicated_log.batch import Batch
-from replicated_log.decisions import (
+from replicated_log.delivery import (
+    BEAT_INTERVAL_S,
+    Ack,
+    Beat,
+    Envelope,
+    Fetch,
+    LiveBatches,
+    MalformedDeliveryError,
+    ReignId,
+    decode,
+    encode,
+)
+from replicated_log.intake_decisions import Persist
+from replicated_log.log import DiskFullError
+from replicated_log.reign import OverloadedError, ReadOnlyError, Reign
+from replicated_log.reign_decisions import (
     AnswerFetch,
     Appended,
     Commit,
@@ -17,21 +32,6 @@ from replicated_log.decisions import (
     ReadChain,
     Replayed,
 )
-from replicated_log.delivery import (
-    BEAT_INTERVAL_S,
-    Ack,
-    Beat,
-    Envelope,
-    Fetch,
-    LiveBatches,
-    MalformedDeliveryError,
-    ReignId,
-    decode,
-    encode,
-)
-from replicated_log.intake import Persist
-from replicated_log.log import DiskFullError
-from replicated_log.reign import OverloadedError, ReadOnlyError, Reign
 from tests.simulation.broker import Session
 from tests.simulation.history import Answered, Broken, Heard, Held, Read, Refused, TimedOut
 from tests.simulation.host import Driver, Host

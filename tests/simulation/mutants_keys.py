@@ -7,9 +7,9 @@ from typing import Any
 import replicated_log.reign
 from replicated_log.appends import Append, Appends
 from replicated_log.batch import Batch
-from replicated_log.decisions import Appended, EndMismatch, KeyReused, Replayed
 from replicated_log.keyed import Keyed
 from replicated_log.reign import Reign
+from replicated_log.reign_decisions import Appended, EndMismatch, KeyReused, Replayed
 from tests.simulation.model_log import ModelDisk, ModelLog
 from tests.simulation.surgery import Around, Surgeon, mutant
 

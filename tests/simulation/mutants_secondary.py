@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from replicated_log import batch as batch_module
 from replicated_log import intake as intake_module
+from replicated_log import outstanding_fetch
 from replicated_log.batch import Batch, Position
 from replicated_log.delivery import Beat, Fetched, LiveBatches, ReignId
 from replicated_log.early import EarlyBatches
@@ -58,7 +59,7 @@ def _(surgeon: Surgeon) -> None:
 @mutant("fetched batches are put over live ones")
 def _(surgeon: Surgeon) -> None:
     def take_fetched(real: Around, intake: Intake, fetched: Fetched, now: float) -> None:
-        asked = intake._fetch is not None and intake._fetch.request_id == fetched.request_id
+        asked = intake._fetch._request_id == fetched.request_id
         if asked and fetched.batches and fetched.batches[0].first_offset < intake.accepted.offset:
             for batch in fetched.batches:
                 intake._pending.put(batch, now)
@@ -102,7 +103,7 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("a fetch has no timeout")
 def _(surgeon: Surgeon) -> None:
-    surgeon.replace(intake_module, "FETCH_TIMEOUT_S", 1e9)
+    surgeon.replace(outstanding_fetch, "FETCH_TIMEOUT_S", 1e9)
 
 
 @mutant("a beat does not say that there is more to fetch")

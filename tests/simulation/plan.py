@@ -15,8 +15,8 @@ MASTER: Final = "master"
 
 TINY_BOUNDS: Final[dict[str, tuple[int, ...]]] = {
     "intake.MAX_EARLY_BYTES": (400, 1000),
-    "intake.MAX_PENDING_BYTES": (400, 1000),
-    "intake.MAX_COMMIT_BYTES": (300, 1000),
+    "pending.MAX_PENDING_BYTES": (400, 1000),
+    "pending.MAX_COMMIT_BYTES": (300, 1000),
     "intake.MAX_DELAYED_ACKS": (3, 10),
     "reign.MAX_DELIVERY_BYTES": (400, 1000),
     "reign.MAX_UNCONFIRMED": (1, 3),

@@ -4,7 +4,8 @@ from collections import deque
 from typing import Final
 
 from replicated_log.delivery import Ack, Envelope, Fetch, MalformedDeliveryError, decode, encode
-from replicated_log.intake import Intake, Latency, Persist, Send
+from replicated_log.intake import Intake, Latency
+from replicated_log.intake_decisions import Persist, Send
 from replicated_log.log import DiskFullError
 from tests.simulation.broker import Session
 from tests.simulation.history import Read

@@ -10,7 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from replicated_log.batch import MAX_BATCH_BYTES
 from replicated_log.check import check
-from replicated_log.decisions import (
+from replicated_log.delivery import ReignId
+from replicated_log.log import Log
+from replicated_log.log_reader import LogReader
+from replicated_log.reign import Reign
+from replicated_log.reign_decisions import (
     Appended,
     Commit,
     EndMismatch,
@@ -19,10 +23,6 @@ from replicated_log.decisions import (
     NotAppended,
     Replayed,
 )
-from replicated_log.delivery import ReignId
-from replicated_log.log import Log
-from replicated_log.log_reader import LogReader
-from replicated_log.reign import Reign
 
 KEYS = ("k1", "k2", "k3")
 BODIES = (("a",), ("b",), ("a", "b"), ("ab",))

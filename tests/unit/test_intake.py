@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 import replicated_log.intake
 from replicated_log.batch import Batch
 from replicated_log.delivery import FOLLOWING
-from replicated_log.intake import MAX_COMMIT_BYTES, MAX_EARLY_BYTES, MAX_PENDING_BYTES
+from replicated_log.intake import MAX_EARLY_BYTES
+from replicated_log.pending import MAX_COMMIT_BYTES, MAX_PENDING_BYTES
 from tests.unit.builders import OTHER_LOG_ID, make_batch, make_batches, make_beat, make_live
 from tests.unit.driven_intake import DrivenIntake, following_intake
 

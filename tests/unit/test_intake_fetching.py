@@ -2,7 +2,8 @@
 
 from replicated_log.batch import START
 from replicated_log.delivery import FOLLOWING, JOINING, Fetch
-from replicated_log.intake import DISK_FULL_RETRY_S, FETCH_TIMEOUT_S, MAX_FETCH_TIMEOUT_S
+from replicated_log.intake import DISK_FULL_RETRY_S
+from replicated_log.outstanding_fetch import FETCH_TIMEOUT_S, MAX_FETCH_TIMEOUT_S
 from tests.unit.builders import (
     LOG_ID,
     OTHER_LOG_ID,

@@ -5,7 +5,6 @@ import pytest
 import replicated_log.reign
 from replicated_log.appends import MESSAGE_OVERHEAD_BYTES
 from replicated_log.batch import HEADER_BYTES, LENGTH_BYTES, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, START, Batch, Position
-from replicated_log.decisions import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain
 from replicated_log.delivery import JOINING, LiveBatches
 from replicated_log.progress import UNHEALTHY_AFTER_S
 from replicated_log.reign import (
@@ -16,6 +15,7 @@ from replicated_log.reign import (
     ReadOnlyError,
     Reign,
 )
+from replicated_log.reign_decisions import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain
 from tests.unit.builders import LOG_ID, OTHER_LOG_ID, REIGN, make_ack, make_batches, make_fetch, only
 
 MIB = 1 << 20

@@ -5,7 +5,11 @@ import pytest
 import replicated_log.reign
 from replicated_log.appends import MESSAGE_OVERHEAD_BYTES
 from replicated_log.batch import START, Position, append_size
-from replicated_log.decisions import (
+from replicated_log.delivery import JOINING
+from replicated_log.keyed import Keyed, digest
+from replicated_log.log_reader import CorruptLogError
+from replicated_log.reign import OverloadedError, ReadOnlyError, Reign
+from replicated_log.reign_decisions import (
     Appended,
     Commit,
     Decision,
@@ -17,10 +21,6 @@ from replicated_log.decisions import (
     Reached,
     Replayed,
 )
-from replicated_log.delivery import JOINING
-from replicated_log.keyed import Keyed, digest
-from replicated_log.log_reader import CorruptLogError
-from replicated_log.reign import OverloadedError, ReadOnlyError, Reign
 from tests.unit.builders import REIGN, make_ack, make_batches, only
 
 OLD = make_batches("old", "older")

@@ -1,0 +1,54 @@
+"""A secondary's question to the master for what it lacks."""
+
+from typing import Final
+
+FETCH_TIMEOUT_S: Final = 5.0
+MAX_FETCH_TIMEOUT_S: Final = 80.0
+"""Each timeout doubles the next one, and each answer sets it by the time it took: a slow way is not asked in vain."""
+
+
+class OutstandingFetch:
+    """Invariant: at most one fetch is outstanding, that of the id that was asked with last."""
+
+    def __init__(self) -> None:
+        self._request_id: str | None = None
+        self._asked_at = 0.0
+        self._timeout_s = FETCH_TIMEOUT_S
+
+    def __bool__(self) -> bool:
+        return self._request_id is not None
+
+    @property
+    def deadline(self) -> float | None:
+        """When it is given up; None when there is none."""
+        return None if self._request_id is None else self._asked_at + self._timeout_s
+
+    def ask(self, request_id: str, now: float) -> None:
+        assert self._request_id is None
+        self._request_id = request_id
+        self._asked_at = now
+
+    def answered(self, request_id: str, now: float) -> bool:
+        """Whether the answer to this request is the one that is waited for. It is the end of the wait."""
+        if request_id != self._request_id:
+            return False
+        self._request_id = None
+        self._timeout_s = min(max(FETCH_TIMEOUT_S, 2 * (now - self._asked_at)), MAX_FETCH_TIMEOUT_S)
+        return True
+
+    def given_up(self, now: float) -> bool:
+        """Whether the time is over. It is the end of the wait."""
+        if self.deadline is None or now < self.deadline:
+            return False
+        self._request_id = None
+        self._timeout_s = min(2 * self._timeout_s, MAX_FETCH_TIMEOUT_S)
+        return True
+
+    def forget(self) -> None:
+        """Whoever was asked is gone, or is not to be heard any more."""
+        self._request_id = None
+
+    def begin_anew(self) -> None:
+        """There is another way to ask by: what was learned of the last one does not hold for it."""
+        self._request_id = None
+        self._timeout_s = FETCH_TIMEOUT_S
