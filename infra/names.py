@@ -16,6 +16,9 @@ class Names:
     def node_queue(self, node: str) -> str:
         return f"replog.{self.log_name}.node.{node}"
 
+    def spare_queue(self, node: str) -> str:
+        return f"replog.{self.log_name}.spare.{node}"
+
     def acks_queue(self, epoch: int, connection: int) -> str:
         return f"replog.{self.log_name}.acks.{epoch}.{connection}"
 

@@ -30,7 +30,7 @@ class NodeSettings:
     data: Path
     http_host: str
     http_port: int
-    amqp_url: str
+    amqp_urls: tuple[str, ...]
     log_name: str
     log_level: str
 
@@ -44,14 +44,6 @@ def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> N
     log_level = environ.get("REPLOG_LOG_LEVEL", "info").lower()
     if log_level not in _LOG_LEVELS:
         raise InvalidSettingError(f"REPLOG_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}, not {log_level!r}")
-    amqp_url = environ.get("REPLOG_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
-    try:
-        url = urlsplit(amqp_url)
-        is_url = url.scheme in {"amqp", "amqps"} and url.hostname and (url.port is None or url.port > 0)
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise InvalidSettingError("REPLOG_AMQP_URL must be like amqp://user:password@host:5672/ or amqps://...")
     log_name = check_name("REPLOG_LOG", environ.get("REPLOG_LOG", "main"))
     if "." in log_name:
         raise InvalidSettingError(f"REPLOG_LOG: {log_name!r} has a dot, which would mix its names with another log's")
@@ -60,7 +52,7 @@ def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> N
         data=Path(environ.get("REPLOG_DATA", f"data/{name}")),
         http_host=host.strip("[]"),
         http_port=int(port),
-        amqp_url=amqp_url,
+        amqp_urls=_read_amqp_urls(environ),
         log_name=log_name,
         log_level=log_level,
     )
@@ -103,6 +95,23 @@ def read_flag(environ: Mapping[str, str], variable: str) -> bool:
     if text not in _FLAGS:
         raise InvalidSettingError(f"REPLOG_{variable} must be 1 or 0, not {text!r}")
     return _FLAGS[text]
+
+
+def _read_amqp_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The brokers, separated by blanks: one, or those of a cluster."""
+    urls = tuple(environ.get("REPLOG_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/").split())
+    if not urls or not all(map(_is_amqp_url, urls)):
+        # Not the one that is not: it may have a password.
+        raise InvalidSettingError("REPLOG_AMQP_URL must be like amqp://user:password@host:5672/ or amqps://...")
+    return urls
+
+
+def _is_amqp_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"amqp", "amqps"} and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        return False
 
 
 def check_name(variable: str, name: str) -> str:

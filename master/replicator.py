@@ -42,7 +42,9 @@ class Replicator:
     Only appends may wait some turns of the event loop for others, so that they share a commit.
     """
 
-    def __init__(self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_url: str) -> None:
+    def __init__(
+        self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str]
+    ) -> None:
         self.reign = reign
         self.committed = Mark(lambda: reign.progress.committed_end)
         self.poison = 0
@@ -52,7 +54,7 @@ class Replicator:
         self._log = log
         self._name = name
         self._names = names
-        self._amqp_url = amqp_url
+        self._amqp_urls = amqp_urls
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._callbacks = Callbacks()
@@ -90,7 +92,7 @@ class Replicator:
                 tasks.create_task(self._log.work_off_journal())
                 tasks.create_task(self._reads.find_keys())
                 tasks.create_task(self._tick())
-                tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
+                tasks.create_task(keep_session(self._amqp_urls, self._name, self._set_up, self._work))
         finally:
             # Whoever still waits would wait in vain: let them be told what is known of their messages.
             self.wind_up(0)

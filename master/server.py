@@ -60,7 +60,7 @@ async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
             log,
             name=node.name,
             names=Names(node.log_name),
-            amqp_url=node.amqp_url,
+            amqp_urls=node.amqp_urls,
         )
         logger.info("epoch %d of log %s begins at offset %d", epoch, reign_id.log_id, log.log.end.offset)
         app = application()

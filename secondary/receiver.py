@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """Carries out the intake's decisions: every event is followed by :meth:`_perform`, so none waits."""
 
-    def __init__(self, log: LogThread, *, name: str, names: Names, amqp_url: str, effects: Effects) -> None:
+    def __init__(self, log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str], effects: Effects) -> None:
         self.simulation = Simulation(effects)
         self.intake = Intake(
             node=name,
@@ -65,7 +65,7 @@ class Receiver:
         self._log = log
         self._name = name
         self._names = names
-        self._amqp_url = amqp_url
+        self._amqp_urls = amqp_urls
         self._loop = asyncio.get_running_loop()
         self._beat_at: float | None = None
         self._wakes_at = inf
@@ -87,7 +87,7 @@ class Receiver:
             tasks.create_task(self._callbacks.failed())
             tasks.create_task(self._log.work_off_journal())
             tasks.create_task(self._keep_time())
-            tasks.create_task(keep_session(self._amqp_url, self._name, self._set_up, self._work))
+            tasks.create_task(keep_session(self._amqp_urls, self._name, self._set_up, self._work))
 
     def simulate(self, effects: Effects) -> None:
         """Simulate this from now on; what waits already is delayed no longer than that."""
@@ -174,9 +174,10 @@ class Receiver:
     async def _set_up(self, session: Session) -> None:
         self._sends, self._unsettled = asyncio.Queue(MAX_UNSENT), deque()
         self._answers_to = self._names.fetched_queue(self._name, secrets.token_hex(4))
-        queue = self._names.node_queue(self._name)
         await session.declare_exchange(self._names.exchange)
-        await session.declare_node_queue(queue, self._names.exchange)
+        queue = await session.declare_node_queue(
+            self._names.node_queue(self._name), self._names.exchange, spare=self._names.spare_queue(self._name)
+        )
         await session.declare_reply_queue(self._answers_to)
         watched = self._callbacks.watched
         await session.consume(self._answers_to, watched(self._receive_answer), settled=True)

@@ -36,8 +36,11 @@ def find_broker(directory: Path, *, amqp_url: str | None = None, choice: str | N
 
 
 def given_broker(amqp_url: str) -> Broker:
-    """The broker at `amqp_url`; its management API is taken to be on the same host, at the usual port and login."""
-    url = urlsplit(amqp_url)
+    """The broker at `amqp_url`; its management API is taken to be on the same host, at the usual port and login.
+
+    That of the first, where there are several, separated by blanks.
+    """
+    url = urlsplit(amqp_url.split(maxsplit=1)[0])
     return Broker(
         amqp_url=amqp_url,
         management_url=f"http://{url.hostname}:15672",

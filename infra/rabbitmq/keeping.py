@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import cycle
 from typing import Any, Final
 
 import aio_pika
@@ -27,25 +28,26 @@ logger = logging.getLogger(__name__)
 
 
 async def keep_session(
-    url: str,
+    urls: Sequence[str],
     node: str,
     set_up: Callable[[Session], Awaitable[None]],
     work: Callable[[Session], Coroutine[Any, Any, None]],
 ) -> None:
     """Keep a session with the broker for ever: connect, ``set_up``, ``work`` until the session is lost, start again.
 
+    Where there are several ``urls``, which are those of a cluster's nodes, the next one's turn has come then.
     The first failure of a row is logged, and the first session after it that is of use; what lies between is not worth
     a line each time.
     """
     failures = 0
 
-    async def end_row(session: Session) -> None:
+    async def end_row(session: Session, url: str) -> None:
         nonlocal failures
         await session.carries()
         logger.info("connected to the broker at %s", _shown(url))
         failures = 0
 
-    while True:
+    for url in cycle(urls):
         try:
             async with _session(url, node) as session:
                 async with at_most(SETUP_TIMEOUT_S):
@@ -54,7 +56,7 @@ async def keep_session(
                     session.watch_channels()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(session.lost())
-                    tasks.create_task(end_row(session))
+                    tasks.create_task(end_row(session, url))
                     tasks.create_task(work(session))
         except* BrokerLostError as group:
             failures += 1

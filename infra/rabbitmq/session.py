@@ -8,8 +8,8 @@ from typing import Final
 
 import aio_pika
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import ChannelPreconditionFailed
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from pamqp.common import FieldTable
 
 from infra.rabbitmq.inbound import Inbound, Received
@@ -23,6 +23,8 @@ PREFETCH: Final = 16
 NODE_QUEUE_BYTES: Final = 64 << 20
 REPLY_QUEUE_BYTES: Final = 16 << 20
 NODE_QUEUE_EXPIRES_MS: Final = 24 * 3600 * 1000
+DECLARE_TIMEOUT_S: Final = 3.0
+"""A newer RabbitMQ waits for a minute before it says that a queue's node is down."""
 PUBLISH_TIMEOUT_S: Final = 5.0
 """Without that any gets through: a full window of large deliveries may well take longer, on a slow way."""
 WATCH_S: Final = 1.0
@@ -92,33 +94,32 @@ class Session:
                 await self._confirming.exchange_delete(name)
                 await self._declare_fanout(name)
 
-    async def declare_node_queue(self, name: str, exchange: str) -> None:
-        """A secondary's queue: durable and bounded; one with other arguments under this name is replaced."""
-        arguments: FieldTable = {
-            "x-queue-type": "classic",
-            "x-max-length-bytes": NODE_QUEUE_BYTES,
-            "x-overflow": "drop-head",
-            "x-expires": NODE_QUEUE_EXPIRES_MS,
-        }
+    async def declare_node_queue(self, name: str, exchange: str, *, spare: str) -> str:
+        """A secondary's queue: durable and bounded; one with other arguments under this name is replaced.
+
+        Returns the queue to consume: in a cluster, while the node that has it is down, that is ``spare``, which goes
+        with this session.
+        """
         with broker_trouble():
             try:
-                queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
+                queue = await self._declare_durable(name)
             except ChannelPreconditionFailed:
                 logger.warning("queue %s was declared with other arguments: replacing it", name)
                 await self._open_inbound()
                 await self._inbound.queue_delete(name)
-                queue = await self._inbound.declare_queue(name, durable=True, arguments=arguments)
+                queue = await self._declare_durable(name)
+            except (ChannelNotFoundEntity, TimeoutError) as error:
+                reason = str(error) or "the broker does not answer in time"
+                logger.warning("queue %s can't be reached, %s takes its place: %s", name, spare, reason)
+                await self._open_inbound()
+                queue = await self._declare_exclusive(spare, NODE_QUEUE_BYTES)
             await queue.bind(exchange)
+            return queue.name
 
     async def declare_reply_queue(self, name: str) -> None:
         """A bounded queue that belongs to this session's consuming connection and goes with it."""
-        arguments: FieldTable = {
-            "x-queue-type": "classic",
-            "x-max-length-bytes": REPLY_QUEUE_BYTES,
-            "x-overflow": "drop-head",
-        }
         with broker_trouble():
-            await self._inbound.declare_queue(name, exclusive=True, auto_delete=True, arguments=arguments)
+            await self._declare_exclusive(name, REPLY_QUEUE_BYTES)
 
     async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
         """Hand every delivery of ``queue`` to ``receive``, in order. ``settled``: they need not be settled."""
@@ -196,6 +197,13 @@ class Session:
         underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
         return channel
 
+    async def _declare_durable(self, name: str) -> AbstractQueue:
+        arguments = _bounded(NODE_QUEUE_BYTES) | {"x-expires": NODE_QUEUE_EXPIRES_MS}
+        return await self._inbound.declare_queue(name, durable=True, arguments=arguments, timeout=DECLARE_TIMEOUT_S)
+
+    async def _declare_exclusive(self, name: str, max_bytes: int) -> AbstractQueue:
+        return await self._inbound.declare_queue(name, exclusive=True, auto_delete=True, arguments=_bounded(max_bytes))
+
     async def _declare_fanout(self, name: str) -> None:
         await self._confirming.declare_exchange(name, aio_pika.ExchangeType.FANOUT, durable=True)
 
@@ -215,6 +223,10 @@ class Session:
     def _end(self, reason: str) -> None:
         if not self._over.done():
             self._over.set_result(reason)
+
+
+def _bounded(max_bytes: int) -> FieldTable:
+    return {"x-queue-type": "classic", "x-max-length-bytes": max_bytes, "x-overflow": "drop-head"}
 
 
 async def _underlay(channel: AbstractChannel) -> aiormq.Channel:

@@ -12,7 +12,6 @@ import aio_pika
 import aiohttp
 import pytest
 
-from infra.broker.get_json import get_json
 from tests.bench import quorum_queue_load
 from tests.bench.limits.amqp_round_trip import amqp_round_trip
 from tests.bench.limits.empty_app import EmptyApp
@@ -46,8 +45,7 @@ def test_a_quorum_queue_confirms_on_a_cluster_of_three_and_no_run_leaves_its_que
         assert_measured(peer.singles(1, SECONDS))
         assert_measured(peer.singles(40, SECONDS))
         assert peer.version[0].isdigit()
-        first = peer.brokers[0]
-        assert get_json(f"{first.management_url}/api/queues", first.management_auth) == []
+        assert peer.cluster.asks("queues") == []
 
 
 async def test_a_quorum_queue_that_holds_something_else_than_was_confirmed_is_no_load(broker: AnyBroker) -> None:

@@ -22,6 +22,11 @@ DELETE_QUEUE = (
 )
 """In the broker's own language, since an exclusive queue is refused to everybody else's delete."""
 
+HANG_QUEUE = (
+    '{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), Process = amqqueue:get_pid(Q),'
+    " sys:%s(Process)."
+)
+
 
 @pytest.fixture
 def management(cluster: Cluster, broker: AnyBroker) -> Management:
@@ -61,6 +66,31 @@ async def test_a_secondarys_queue_that_is_deleted_and_its_consumer_with_it_is_ma
     async with under_load(cluster):
         for name in cluster.secondaries:
             await management.delete("queues", "/", f"replog.{cluster.log_name}.node.{name}")
+
+
+async def test_a_secondary_whose_queue_does_not_answer_goes_on_with_another_until_it_does(
+    cluster: Cluster, broker: AnyBroker, management: Management
+) -> None:
+    """As in a cluster, while the broker's node that has the queue is down: RabbitMQ 4 keeps who declares it waiting."""
+    queue = f"replog.{cluster.log_name}.node.node1"
+    cluster["node1"].kill()
+    await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "suspend"))
+    try:
+        cluster["node1"].start()
+        await cluster.master.append("by the spare queue", w=3)
+        assert f"replog.{cluster.log_name}.spare.node1 takes its place" in cluster["node1"].logged()
+    finally:
+        await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "resume"))
+    cluster["node1"].kill()
+    cluster["node1"].start()
+    await cluster.master.append("by its own queue", w=3)
+    assert cluster["node1"].logged().count("takes its place") == 1
+
+    async def is_gone() -> bool:
+        names = [queue["name"] for queue in await management.get("queues")]
+        return f"replog.{cluster.log_name}.spare.node1" not in names
+
+    await eventually(is_gone, "the spare queue is gone")
 
 
 async def test_what_is_purged_from_a_secondarys_queue_arrives_all_the_same(

@@ -48,7 +48,7 @@ async def sessions_until_published(proxy: TcpProxy, disturb: Callable[[], None])
 
     with pytest.raises(ExceptionGroup) as ended:
         async with asyncio.timeout(PATIENCE_S):
-            await keep_session(proxy.url, "node", set_up, work)
+            await keep_session([proxy.url], "node", set_up, work)
     assert ended.group_contains(PublishedError)
     return sessions
 

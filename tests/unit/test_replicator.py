@@ -51,7 +51,7 @@ async def new_replicator(log: LogThread, secondaries: tuple[str, ...]) -> Replic
     assert log.log.log_id is not None
     reign = Reign[Ticket](ReignId(log.log.log_id, epoch, "reign"), secondaries, log.log.end)
     (port,) = free_ports(1)
-    return Replicator(reign, log, name="master", names=Names("main"), amqp_url=f"amqp://127.0.0.1:{port}/")
+    return Replicator(reign, log, name="master", names=Names("main"), amqp_urls=[f"amqp://127.0.0.1:{port}/"])
 
 
 async def append(replicator: Replicator, *texts: str, key: str | None = None, if_end: int | None = None) -> Copies:
