@@ -44,11 +44,12 @@ from typing import Final, Generic
 
 from replicated_log.appends import Append, Appends, memory_of
 from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, Batch, Position, append_size, encode_batch
-from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+from replicated_log.delivery import BEAT_INTERVAL_S, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 from replicated_log.keyed import Keyed, digest, is_key
 from replicated_log.log_reader import CorruptLogError
 from replicated_log.progress import Progress
 from replicated_log.reign_decisions import AnswerFetch, Commit, Decision, Publish, Reached, ReadChain, Ticket
+from replicated_log.unpublished import Unpublished
 from replicated_log.waiters import Waiters
 from replicated_log.write_concern import majority
 
@@ -59,9 +60,6 @@ MAX_WAITING: Final = 20_000
 """Appends that wait, be it for the disk or for copies."""
 MAX_UNCOMMITTED_BYTES: Final = 64 << 20
 """Of memory that appends take until they are decided."""
-MAX_UNCONFIRMED: Final = 16
-"""Deliveries published and not yet confirmed."""
-MAX_UNPUBLISHED_BYTES: Final = 16 << 20
 MAX_COMMIT_BATCHES: Final = 4
 
 
@@ -83,7 +81,6 @@ class Reign(Generic[Ticket]):
         self.id = reign
         self.require_quorum = require_quorum
         self.progress = Progress(reign, secondaries, end)
-        self.published_end = end.offset
         self._decisions: deque[Decision[Ticket]] = deque()
         # While clients are told, who may be many, the disk and the secondaries are at work already.
         self._first: deque[Commit | Publish] = deque()
@@ -91,9 +88,7 @@ class Reign(Generic[Ticket]):
         self._appends = Appends(self._decisions, self._waiters)
         self._commit: Commit | None = None
         self._reply_to: str | None = None
-        self._unpublished: deque[Batch] = deque()
-        self._unpublished_bytes = 0
-        self._unconfirmed = 0
+        self._unpublished = Unpublished(end.offset)
         self._next_beat = 0.0
         self._hearing = not self.progress.all_heard
         self._hear_until: float | None = None
@@ -111,6 +106,10 @@ class Reign(Generic[Ticket]):
     @property
     def waiting(self) -> int:
         return len(self._appends) + len(self._waiters)
+
+    @property
+    def published_end(self) -> int:
+        return self._unpublished.published_end
 
     def read_only(self, now: float) -> str | None:
         """Why this master must not append now; None when it may. ``now`` is monotonic time in seconds."""
@@ -187,9 +186,8 @@ class Reign(Generic[Ticket]):
         if self._reply_to is None:
             self._skip_publishing()
         else:
-            self._unpublished.extend(batches)
-            self._unpublished_bytes += sum(len(batch.data) for batch in batches)
-            if self._unpublished_bytes > MAX_UNPUBLISHED_BYTES:
+            self._unpublished.add(batches)
+            if self._unpublished.is_too_much:
                 self._skip_publishing()
         self._answer()
 
@@ -203,9 +201,8 @@ class Reign(Generic[Ticket]):
         self._reply_to = reply_to
         # An ack may have come while the last connection was closing: what it asked to be read went with that.
         self.progress.connection_lost()
-        self._unconfirmed = 0
         self._next_beat = 0.0
-        self._skip_publishing()
+        self._unpublished.begin_anew(self.progress.end.offset)
 
     def connection_lost(self) -> None:
         self._reply_to = None
@@ -217,8 +214,7 @@ class Reign(Generic[Ticket]):
 
         Refused ones are fetched by whoever lacks them.
         """
-        self._unconfirmed -= 1
-        assert self._unconfirmed >= 0
+        self._unpublished.confirmed()
 
     def receive(self, delivery: Ack | Fetch, now: float) -> None:
         match delivery:
@@ -293,21 +289,11 @@ class Reign(Generic[Ticket]):
         )
 
     def _plan_publish(self) -> None:
-        while self._reply_to is not None and self._unpublished and self._unconfirmed < MAX_UNCONFIRMED:
-            batches = [self._unpublished.popleft()]
-            size = len(batches[0].data)
-            while self._unpublished and size + len(self._unpublished[0].data) <= MAX_DELIVERY_BYTES:
-                batches.append(self._unpublished.popleft())
-                size += len(batches[-1].data)
-            self._unpublished_bytes -= size
-            self._unconfirmed += 1
-            self.published_end = batches[-1].end.offset
-            self._first.append(Publish(LiveBatches(self.id, tuple(batches), self._reply_to)))
+        while self._reply_to is not None and (batches := self._unpublished.take()):
+            self._first.append(Publish(LiveBatches(self.id, batches, self._reply_to)))
 
     def _skip_publishing(self) -> None:
-        self._unpublished.clear()
-        self._unpublished_bytes = 0
-        self.published_end = self.progress.end.offset
+        self._unpublished.skip_to(self.progress.end.offset)
 
     def _answer(self) -> None:
         self._decisions.extend(map(Reached, self._waiters.pop_reached(self.progress.held_by)))

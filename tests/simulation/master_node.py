@@ -189,7 +189,7 @@ class Master(Driver):
         self._perform()
 
     def _answer_fetch(self, fetch: Fetch) -> None:
-        batches = self.log.read(fetch.from_offset, self.world.bound("reign.MAX_DELIVERY_BYTES"))
+        batches = self.log.read(fetch.from_offset, self.world.bound("unpublished.MAX_DELIVERY_BYTES"))
         if self.session is not None:
             self.session.send(fetch.reply_to, encode(self.reign.fetched(fetch, batches)))
 

@@ -17,7 +17,7 @@ def _(surgeon: Surgeon) -> None:
         planned = reign._commit
         real(reign)
         if reign._commit is not None and reign._commit is not planned and reign._reply_to is not None:
-            reign._unpublished.extend(reign._commit.batches)
+            reign._unpublished.add(reign._commit.batches)
 
     surgeon.around(Reign, "_plan_commit", plan_commit)
 
@@ -159,9 +159,9 @@ def _(surgeon: Surgeon) -> None:
 @mutant("the window of unconfirmed publishes is not reset on reconnect")
 def _(surgeon: Surgeon) -> None:
     def connected(real: Around, reign: Reign[int], reply_to: str) -> None:
-        unconfirmed = reign._unconfirmed
+        unconfirmed = reign._unpublished._unconfirmed
         real(reign, reply_to)
-        reign._unconfirmed = unconfirmed
+        reign._unpublished._unconfirmed = unconfirmed
 
     surgeon.around(Reign, "connected", connected)
 

@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from replicated_log.batch import START
 from replicated_log.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Beat, LiveBatches
-from replicated_log.reign import MAX_UNCONFIRMED, Reign
+from replicated_log.reign import Reign
 from replicated_log.reign_decisions import Commit, Publish
+from replicated_log.unpublished import MAX_UNCONFIRMED
 from tests.unit.builders import REIGN, make_ack, only
 
 
