@@ -13,7 +13,8 @@ import uvloop
 
 from infra.log_lines import LogLines
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import DiskFullError, WrongLogError
+from replicated_log.log import DiskFullError
+from replicated_log.log_file import WrongLogError
 from replicated_log.log_reader import CorruptLogError
 
 SWITCH_S: Final = 0.0002

@@ -13,7 +13,8 @@ from infra.settings import InvalidSettingError, read_flag, read_names, read_node
 from master.restore import RestoreError, restore
 from master.server import MasterSettings, run
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import DiskFullError, WrongLogError
+from replicated_log.log import DiskFullError
+from replicated_log.log_file import WrongLogError
 from replicated_log.log_reader import CorruptLogError
 
 USAGE = "usage: python -m master [restore URL-OF-A-SECONDARY ...]"

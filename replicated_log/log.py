@@ -3,8 +3,6 @@
 Plain blocking code: one thread owns the :class:`Log` and writes. Readers are in ``log_reader``.
 """
 
-import errno
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,12 +14,10 @@ from replicated_log import key_index
 from replicated_log.batch import START, Batch, Position
 from replicated_log.checkpoint import Checkpointer, checkpoint, outwait_readers
 from replicated_log.directory_lock import holding
-from replicated_log.log_reader import CorruptLogError, LogReader, database, naming_damage
+from replicated_log.log_file import connect, initialise, room_for_journal_index, set_meta, sync_directory
+from replicated_log.log_reader import LogReader, database, naming_damage
 from replicated_log.write_ahead import refuse_damaged_journal
 
-FORMAT: Final = 2
-_WITHOUT_KEYS: Final = 1
-"""The format before there were idempotency keys; such a log gets their table when it is opened."""
 _CHECKED_AT_OPEN: Final = 1000
 """Batches at the log's end whose contiguity, checksums and chains are verified each time it is opened."""
 _LONG_JOURNAL_BYTES: Final = 8 << 20
@@ -32,8 +28,6 @@ _OVERLONG_JOURNAL_BYTES: Final = 2 * _JOURNAL_BYTES
 """It gets there only where readers, of which each keeps it from beginning anew, never pause; they are waited for."""
 _READERS_MS: Final = 20
 """So long, each time: a slice takes a few. Who reads on for longer, as a check of the whole log does, is not."""
-_JOURNAL_INDEX_BYTES: Final = 256 << 10
-"""The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond two checkpoints."""
 _PAGE_BYTES: Final = 4 << 10
 _COMMIT_JOURNAL_BYTES: Final = 2 * _PAGE_BYTES
 """What a commit adds to the journal beyond its batches: the pages that they fill in part, and where these hang."""
@@ -47,21 +41,6 @@ _ROW: Final = "(?, ?, ?, ?)"
 _FEW_ROWS: Final = 16
 _FEW_BYTES: Final = 256 << 10
 """Of batches that are committed by one statement: one for each number of rows, which keeps the last ones it has had."""
-
-_SCHEMA: Final = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
-CREATE TABLE batches (
-    first_offset INTEGER PRIMARY KEY,
-    count INTEGER NOT NULL,
-    chain BLOB NOT NULL,
-    data BLOB NOT NULL
-) STRICT;
-{key_index.SCHEMA}
-"""
-
-
-class WrongLogError(Exception):
-    """Raised by :meth:`Log.open`: what is in the directory belongs to another node, or to a newer program."""
 
 
 class DiskFullError(Exception):
@@ -116,13 +95,15 @@ class Log:
             refuse_damaged_journal(directory)
             # Closing these files releases the locks that SQLite has on them: never while it has them open.
             files = held.enter_context(ExitStack())
-            connection = held.enter_context(closing(_connect(directory)))
+            connection = held.enter_context(closing(connect(directory)))
             with naming_damage():
-                _initialise(connection, node)
+                initialise(connection, node)
             # Also where the log is not new: its first process may have been killed before it came to this.
-            _sync(directory)
-            files.enter_context(_room_for_journal_index(directory))
+            sync_directory(directory)
+            files.enter_context(room_for_journal_index(directory))
             database_file = files.enter_context(database(directory).open("rb")).fileno()
+            # A journal that had become longer gives the room back when it begins anew.
+            connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
             # What a killed process has written can be read, and need not be on disk yet.
             checkpoint(connection)
             end = LogReader(connection).verified_end(_CHECKED_AT_OPEN)
@@ -138,8 +119,8 @@ class Log:
         """
         log_id = self.log_id or secrets.token_hex(16)
         with self._transaction():
-            _set_meta(self._connection, "log_id", log_id)
-            _set_meta(self._connection, "epoch", self.epoch + 1)
+            set_meta(self._connection, "log_id", log_id)
+            set_meta(self._connection, "epoch", self.epoch + 1)
         self.log_id = log_id
         self.epoch += 1
         return self.epoch
@@ -177,12 +158,12 @@ class Log:
         else:
             with self._transaction():
                 if log_id is not None and log_id != self.log_id:
-                    _set_meta(self._connection, "log_id", log_id)
+                    set_meta(self._connection, "log_id", log_id)
                 self._connection.executemany(f"{_INSERT} {_ROW}", rows)
                 if keyed:
                     key_index.remember(self._connection, self._last_key, keyed)
                 if epoch != self.epoch:
-                    _set_meta(self._connection, "epoch", epoch)
+                    set_meta(self._connection, "epoch", epoch)
         self.log_id, self.end, self.epoch = log_id, end, epoch
         self._last_key += len(keyed)
         self._in_journal += _COMMIT_JOURNAL_BYTES + size
@@ -200,7 +181,7 @@ class Log:
 
     def checkpointer(self) -> Checkpointer:
         """A new one for this log, for a thread of its own. Close it before the log."""
-        return Checkpointer(_connect(self.directory), self._database_file, database(self.directory), self._alone)
+        return Checkpointer(connect(self.directory), self._database_file, database(self.directory), self._alone)
 
     def checkpoint(self) -> None:
         """Move what is left in SQLite's journal to the database, so that the next commit begins it anew.
@@ -244,88 +225,3 @@ class Log:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise DiskFullError(f"no room for the log in {self.directory}") from error
             raise
-
-
-def _connect(directory: Path) -> sqlite3.Connection:
-    return sqlite3.connect(database(directory), isolation_level=None, check_same_thread=False)
-
-
-def _initialise(connection: sqlite3.Connection, node: str) -> None:
-    """See that SQLite writes durably, that this is a log of a format we know, and whose it is."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    # One that had become longer gives the room back when it begins anew.
-    connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
-    settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
-    if settings != ["wal", 2]:
-        raise WrongLogError(f"SQLite will not write durably here: {settings}")
-    schema = _schema(connection)
-    if not schema and connection.execute("PRAGMA page_count").fetchone()[0] <= 1:
-        connection.executescript(f"BEGIN; {_SCHEMA}")
-        _set_meta(connection, "format", FORMAT)
-        _set_meta(connection, "node", node)
-        _set_meta(connection, "disk_id", secrets.token_hex(16))
-        _set_meta(connection, "epoch", 0)
-        connection.execute("COMMIT")
-    elif schema != _expected_schema():
-        raise CorruptLogError(0, "the schema is not as it was written")
-    reader = LogReader(connection)
-    if (found := reader.meta("format")) is None:
-        raise CorruptLogError(0, "its format is missing")
-    if found not in {FORMAT, _WITHOUT_KEYS}:
-        raise WrongLogError(f"the log has format {found}; this program knows {FORMAT}")
-    if (owner := reader.identity().node) != node:
-        raise WrongLogError(f"the log belongs to node {owner!r}, not to {node!r}")
-    if found == _WITHOUT_KEYS:
-        connection.executescript(f"BEGIN; {key_index.SCHEMA}")
-        _set_meta(connection, "format", FORMAT)
-        connection.execute("COMMIT")
-
-
-def _schema(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
-    """The tables that every log has, and where their trees begin."""
-    return set(
-        connection.execute("SELECT name, rootpage, sql FROM sqlite_master WHERE tbl_name IN ('meta', 'batches')")
-    )
-
-
-def _expected_schema() -> set[tuple[object, ...]]:
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(_SCHEMA)
-        return _schema(connection)
-
-
-@contextmanager
-def _room_for_journal_index(directory: Path) -> Iterator[None]:
-    """Reserve it on disk, as long as there is room.
-
-    SQLite asks for it when it is needed, which is when a commit is written, and may then be on disk or not; where the
-    disk is full, that is an I/O error to it. The file stays open meanwhile.
-    """
-    with (directory / f"{database(directory).name}-shm").open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, _JOURNAL_INDEX_BYTES)
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-        yield
-
-
-def _sync(directory: Path) -> None:
-    """Put the names of the directory and its parents on disk; what is in them is of no use without."""
-    for path in (directory, *directory.absolute().parents):
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except PermissionError:
-            return
-        try:
-            os.fsync(file)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        finally:
-            os.close(file)
-
-
-def _set_meta(connection: sqlite3.Connection, key: str, value: int | str) -> None:
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

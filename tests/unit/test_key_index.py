@@ -12,6 +12,7 @@ import replicated_log.log
 from replicated_log import key_index
 from replicated_log.__main__ import main
 from replicated_log.log import DiskFullError, Log
+from replicated_log.log_file import FORMAT
 from replicated_log.log_reader import CorruptLogError, LogReader
 from tests.unit.builders import LOG_ID, make_batches, make_keyed_batch
 
@@ -83,7 +84,7 @@ def test_a_log_from_before_there_were_keys_is_opened_and_gets_their_index(tmp_pa
     for _ in range(2):
         Log.open(tmp_path, "node1").close()
     with closing(Log.open(tmp_path, "node1")) as log, closing(LogReader.open(tmp_path)) as reader:
-        assert reader.meta("format") == replicated_log.log.FORMAT == 2
+        assert reader.meta("format") == FORMAT == 2
         log.append([make_keyed_batch(("k", ["c"]), previous=log.end)])
         assert reader.verified() == log.end
     assert rows(tmp_path) == [(1, "k", 2)]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import replicated_log.log
+from replicated_log import log_file
 from replicated_log.batch import MAX_BATCH_BYTES, START, Batch
 from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import DiskFullError, Log, WrongLogError
+from replicated_log.log import DiskFullError, Log
+from replicated_log.log_file import FORMAT, WrongLogError
 from replicated_log.log_reader import CorruptLogError, Identity, LogReader
 from replicated_log.write_ahead import journal
 from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batches, make_keyed_batch
@@ -91,7 +92,7 @@ def test_the_way_to_the_log_is_synced_too(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_place_where_sqlite_can_not_write_durably_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.log, "database", lambda _: Path(":memory:"))
+    monkeypatch.setattr(log_file, "database", lambda _: Path(":memory:"))
     with pytest.raises(WrongLogError, match="durably"):
         Log.open(tmp_path, "node1")
 
@@ -123,10 +124,10 @@ def test_the_log_of_another_node_is_refused_and_left_as_it_is(tmp_path: Path) ->
 
 def test_a_format_of_the_future_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     new_log(tmp_path, *BATCHES).close()
-    set_format(tmp_path, replicated_log.log.FORMAT + 1)
-    with pytest.raises(WrongLogError, match=f"format {replicated_log.log.FORMAT + 1}"):
+    set_format(tmp_path, FORMAT + 1)
+    with pytest.raises(WrongLogError, match=f"format {FORMAT + 1}"):
         Log.open(tmp_path, "node1")
-    set_format(tmp_path, replicated_log.log.FORMAT)
+    set_format(tmp_path, FORMAT)
     with closing(Log.open(tmp_path, "node1")) as log:
         assert log.end == BATCHES[-1].end
 

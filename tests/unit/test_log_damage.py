@@ -13,7 +13,8 @@ import pytest
 
 import replicated_log.log
 from replicated_log.batch import MAX_BATCH_BYTES, Batch, Position
-from replicated_log.log import Log, WrongLogError
+from replicated_log.log import Log
+from replicated_log.log_file import WrongLogError
 from replicated_log.log_reader import CorruptLogError, LogReader
 from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batch, make_batches
 
