@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -35,6 +36,8 @@ class Callbacks:
 
     def _fail(self, error: Exception) -> None:
         if self._is_over or self._failed.done():
-            logger.error("when the node was about to end already: %s", error, exc_info=error)
+            # A disk may well fail in several places at once. Anything else is a bug.
+            trace = None if isinstance(error, OSError | sqlite3.Error) else error
+            logger.error("when the node was about to end already: %r", error, exc_info=trace)
         else:
             self._failed.set_exception(error)

@@ -1,6 +1,7 @@
 """What a callback raises ends the task that waits for that."""
 
 import asyncio
+import sqlite3
 
 import pytest
 
@@ -27,21 +28,27 @@ async def test_what_a_callback_raises_is_raised_by_who_waits_and_only_the_first(
 
 async def test_what_failed_before_somebody_waits_is_raised_then() -> None:
     callbacks = Callbacks()
-    callbacks.watched(fail)("no disk")
+    callbacks.watched(fail)(RuntimeError("no disk"))
     with pytest.raises(RuntimeError, match="no disk"):
         await callbacks.failed()
 
 
-async def test_what_fails_when_nobody_waits_any_more_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("error", "is_a_bug"), [(RuntimeError("no disk"), True), (sqlite3.OperationalError("no disk"), False)]
+)
+async def test_what_fails_when_nobody_waits_any_more_is_logged(
+    error: Exception, is_a_bug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     callbacks = Callbacks()
     waits = asyncio.create_task(callbacks.failed())
     await asyncio.sleep(0)
     waits.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waits
-    callbacks.watched(fail)("no disk")
+    callbacks.watched(fail)(error)
     assert "no disk" in caplog.text
+    assert ("Traceback" in caplog.text) is is_a_bug
 
 
-def fail(text: str) -> None:
-    raise RuntimeError(text)
+def fail(error: Exception) -> None:
+    raise error
