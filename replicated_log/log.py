@@ -16,7 +16,7 @@ from replicated_log.checkpoint import Checkpointer, checkpoint, outwait_readers
 from replicated_log.directory_lock import holding
 from replicated_log.log_file import connect, initialise, room_for_journal_index, set_meta, sync_directory
 from replicated_log.log_reader import LogReader, database, naming_damage
-from replicated_log.write_ahead import refuse_damaged_journal
+from replicated_log.write_ahead import PAGE_BYTES, refuse_damaged_journal
 
 _CHECKED_AT_OPEN: Final = 1000
 """Batches at the log's end whose contiguity, checksums and chains are verified each time it is opened."""
@@ -25,13 +25,12 @@ _LONG_JOURNAL_BYTES: Final = 8 << 20
 _JOURNAL_BYTES: Final = 2 * _LONG_JOURNAL_BYTES
 """When as much was, because nobody did so or the disk does not keep up, the commit itself waits for that."""
 _OVERLONG_JOURNAL_BYTES: Final = 2 * _JOURNAL_BYTES
-"""It gets there only where readers, of which each keeps it from beginning anew, never pause; they are waited for."""
+"""It gets there where readers, of which each keeps it from beginning anew, never pause; then they are waited for."""
 _READERS_MS: Final = 20
 """So long, each time: a slice takes a few. Who reads on for longer, as a check of the whole log does, is not."""
-_PAGE_BYTES: Final = 4 << 10
-_COMMIT_JOURNAL_BYTES: Final = 2 * _PAGE_BYTES
+_COMMIT_JOURNAL_BYTES: Final = 2 * PAGE_BYTES
 """What a commit adds to the journal beyond its batches: the pages that they fill in part, and where these hang."""
-_KEY_JOURNAL_BYTES: Final = 3 * _PAGE_BYTES
+_KEY_JOURNAL_BYTES: Final = 3 * PAGE_BYTES
 """What a key adds: the pages of the table and its index that it comes into, and those of the one forgotten for it."""
 
 _UNLOCKED: Final = nullcontext()
@@ -181,7 +180,8 @@ class Log:
 
     def checkpointer(self) -> Checkpointer:
         """A new one for this log, for a thread of its own. Close it before the log."""
-        return Checkpointer(connect(self.directory), self._database_file, database(self.directory), self._alone)
+        connections = connect(self.directory), connect(self.directory)
+        return Checkpointer(*connections, self._database_file, database(self.directory), self._alone)
 
     def checkpoint(self) -> None:
         """Move what is left in SQLite's journal to the database, so that the next commit begins it anew.

@@ -1,6 +1,7 @@
 """Reading and verifying a log on disk, beside its writer or without one.
 
-A reader neither waits for commits nor delays them (SQLite's write-ahead journal; a reader never checkpoints).
+A reader does not wait for commits, nor do they for it (SQLite's write-ahead journal; a reader never checkpoints); but
+where readers never pause, now and then a commit waits some milliseconds, so that the journal begins anew.
 """
 
 import sqlite3

@@ -16,8 +16,9 @@ _HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 _MAGIC: Final = 0x377F0682 | (sys.byteorder == "big")
 """The lowest bit says in which order the checksums take the bytes of a word: that of the machine that wrote it."""
-_PAGE_BYTES: Final = 4096
-"""SQLite's default, where a damaged header can't be asked."""
+PAGE_BYTES: Final = 4096
+"""SQLite's default."""
+FRAME_BYTES: Final = _FRAME_HEADER_BYTES + PAGE_BYTES
 
 
 def refuse_damaged_journal(directory: Path) -> None:
@@ -55,7 +56,7 @@ def damaged_at(directory: Path) -> int | None:
         if len(header) < _HEADER_BYTES:
             return None
         checks = header[:4] == _MAGIC.to_bytes(4, "big") and _checksum(bytes(8), header[:24]) == header[24:]
-        page_bytes = int.from_bytes(header[8:12], "big") if checks else _PAGE_BYTES
+        page_bytes = int.from_bytes(header[8:12], "big") if checks else PAGE_BYTES
         salts = header[16:24] if checks else None
         damaged = None if checks else 0
         at, previous, after_commit = _HEADER_BYTES, header[24:], True
