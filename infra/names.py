@@ -17,6 +17,7 @@ class Names:
         return f"replog.{self.log_name}.node.{node}"
 
     def spare_queue(self, node: str) -> str:
+        """Exclusive, and always the same: a second process under the node's name is refused it."""
         return f"replog.{self.log_name}.spare.{node}"
 
     def acks_queue(self, epoch: int, connection: int) -> str:

@@ -15,8 +15,8 @@ MAX_UNPUBLISHED_BYTES: Final = 16 << 20
 class Unpublished:
     """They wait for a place in the window of unconfirmed deliveries.
 
-    Invariant: at most MAX_UNCONFIRMED deliveries are unconfirmed. The batches follow each other, and the first one
-    follows ``published_end``.
+    Invariant: at most MAX_UNCONFIRMED deliveries are unconfirmed. What was taken, or skipped, ends at
+    ``published_end``.
     """
 
     def __init__(self, published_end: int) -> None:

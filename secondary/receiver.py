@@ -191,6 +191,7 @@ class Receiver:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._settle())
+                tasks.create_task(session.spared())
                 while True:
                     send = await self._sends.get()
                     await session.send(send.to, encode(send.delivery))

@@ -23,7 +23,7 @@ def find_broker(directory: Path, *, amqp_url: str | None = None, choice: str | N
     """
     if choice not in (None, "", "docker", "local"):
         raise BrokerError(f"BROKER is docker or local, not {choice!r}")
-    if amqp_url:
+    if amqp_url and amqp_url.strip():
         yield given_broker(amqp_url)
         return
     problem = "BROKER=local" if choice == "local" else docker_problem(IMAGE)

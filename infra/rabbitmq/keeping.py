@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle
@@ -36,16 +37,15 @@ async def keep_session(
     """Keep a session with the broker for ever: connect, ``set_up``, ``work`` until the session is lost, start again.
 
     Where there are several ``urls``, which are those of a cluster's nodes, the next one's turn has come then.
-    The first failure of a row is logged, and the first session after it that is of use; what lies between is not worth
-    a line each time.
+    The first failure of a row is logged, for each url, and the first session after it that is of use; what lies between
+    is not worth a line each time.
     """
-    failures = 0
+    failures: Counter[str] = Counter()
 
     async def end_row(session: Session, url: str) -> None:
-        nonlocal failures
         await session.carries()
         logger.info("connected to the broker at %s", _shown(url))
-        failures = 0
+        failures.clear()
 
     for url in cycle(urls):
         try:
@@ -59,10 +59,10 @@ async def keep_session(
                     tasks.create_task(end_row(session, url))
                     tasks.create_task(work(session))
         except* BrokerLostError as group:
-            failures += 1
-            level = logging.WARNING if failures == 1 else logging.DEBUG
+            failures[url] += 1
+            level = logging.WARNING if failures[url] == 1 else logging.DEBUG
             logger.log(level, "no session with the broker at %s, trying on: %s", _shown(url), first_leaf(group))
-        await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S)) - 1])
+        await asyncio.sleep(RETRY_S[min(failures.total(), len(RETRY_S)) - 1])
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import aio_pika
@@ -25,9 +25,14 @@ REPLY_QUEUE_BYTES: Final = 16 << 20
 NODE_QUEUE_EXPIRES_MS: Final = 24 * 3600 * 1000
 DECLARE_TIMEOUT_S: Final = 3.0
 """A newer RabbitMQ waits for a minute before it says that a queue's node is down."""
+RETURN_S: Final = 10.0
+"""How often somebody who uses a spare queue looks whether the other one can be reached again."""
 PUBLISH_TIMEOUT_S: Final = 5.0
 """Without that any gets through: a full window of large deliveries may well take longer, on a slow way."""
 WATCH_S: Final = 1.0
+
+_UNREACHABLE: Final = (ChannelNotFoundEntity, TimeoutError)
+"""What the declaring of a queue raises that exists, but on a node of the broker's that is down."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,7 @@ class Session:
         self._over = self._loop.create_future()
         self._carries = asyncio.Event()
         self._outbounds: list[Outbound] = []
+        self._unreachable: str | None = None
         self._publishes = 0
         self._progress_at = 0.0
         for connection in (self._publishing, self._consuming):
@@ -97,24 +103,36 @@ class Session:
     async def declare_node_queue(self, name: str, exchange: str, *, spare: str) -> str:
         """A secondary's queue: durable and bounded; one with other arguments under this name is replaced.
 
-        Returns the queue to consume: in a cluster, while the node that has it is down, that is ``spare``, which goes
-        with this session.
+        Returns the queue to consume. That is ``spare``, which goes with this session, when the other one can't be
+        reached: in a cluster, while the node that has it is down. See :meth:`spared`.
         """
         with broker_trouble():
             try:
-                queue = await self._declare_durable(name)
+                queue = await _declare_durable(self._inbound, name)
             except ChannelPreconditionFailed:
                 logger.warning("queue %s was declared with other arguments: replacing it", name)
                 await self._open_inbound()
                 await self._inbound.queue_delete(name)
-                queue = await self._declare_durable(name)
-            except (ChannelNotFoundEntity, TimeoutError) as error:
-                reason = str(error) or "the broker does not answer in time"
-                logger.warning("queue %s can't be reached, %s takes its place: %s", name, spare, reason)
+                queue = await _declare_durable(self._inbound, name)
+            except _UNREACHABLE as error:
                 await self._open_inbound()
                 queue = await self._declare_exclusive(spare, NODE_QUEUE_BYTES)
+                reason = str(error) or "the broker does not answer in time"
+                logger.warning("queue %s can't be reached, %s takes its place: %s", name, spare, reason)
+                self._unreachable = name
             await queue.bind(exchange)
             return queue.name
+
+    async def spared(self) -> None:
+        """Where a spare queue is consumed, end the session once the other one can be reached. Otherwise return."""
+        while self._unreachable is not None:
+            await asyncio.sleep(RETURN_S)
+            with broker_trouble():
+                channel = await self._channel(self._consuming, confirms=False)
+                with suppress(*_UNREACHABLE):
+                    await _declare_durable(channel, self._unreachable)
+                    self._end(f"queue {self._unreachable} can be reached again")
+                    return
 
     async def declare_reply_queue(self, name: str) -> None:
         """A bounded queue that belongs to this session's consuming connection and goes with it."""
@@ -197,10 +215,6 @@ class Session:
         underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
         return channel
 
-    async def _declare_durable(self, name: str) -> AbstractQueue:
-        arguments = _bounded(NODE_QUEUE_BYTES) | {"x-expires": NODE_QUEUE_EXPIRES_MS}
-        return await self._inbound.declare_queue(name, durable=True, arguments=arguments, timeout=DECLARE_TIMEOUT_S)
-
     async def _declare_exclusive(self, name: str, max_bytes: int) -> AbstractQueue:
         return await self._inbound.declare_queue(name, exclusive=True, auto_delete=True, arguments=_bounded(max_bytes))
 
@@ -223,6 +237,11 @@ class Session:
     def _end(self, reason: str) -> None:
         if not self._over.done():
             self._over.set_result(reason)
+
+
+async def _declare_durable(channel: AbstractChannel, name: str) -> AbstractQueue:
+    arguments = _bounded(NODE_QUEUE_BYTES) | {"x-expires": NODE_QUEUE_EXPIRES_MS}
+    return await channel.declare_queue(name, durable=True, arguments=arguments, timeout=DECLARE_TIMEOUT_S)
 
 
 def _bounded(max_bytes: int) -> FieldTable:

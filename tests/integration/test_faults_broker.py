@@ -1,9 +1,11 @@
 """What is done to the broker's connections, queues and exchange, and to the broker itself, under load."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from infra.rabbitmq.session import NODE_QUEUE_BYTES
 from tests.cluster import LONGEST_TIMEOUT_S, Cluster, eventually, outlast
 from tests.container_broker import AnyBroker
 from tests.faults_disk import SYNC, slow
@@ -72,25 +74,28 @@ async def test_a_secondary_whose_queue_does_not_answer_goes_on_with_another_unti
     cluster: Cluster, broker: AnyBroker, management: Management
 ) -> None:
     """As in a cluster, while the broker's node that has the queue is down: RabbitMQ 4 keeps who declares it waiting."""
-    queue = f"replog.{cluster.log_name}.node.node1"
+    queue, spare = (f"replog.{cluster.log_name}.{kind}.node1" for kind in ("node", "spare"))
+
+    async def spare_queue() -> list[dict[str, Any]]:
+        return [queue for queue in await management.get("queues") if queue["name"] == spare]
+
+    async def spare_is_gone() -> bool:
+        return not await spare_queue()
+
     cluster["node1"].kill()
     await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "suspend"))
     try:
         cluster["node1"].start()
         await cluster.master.append("by the spare queue", w=3)
-        assert f"replog.{cluster.log_name}.spare.node1 takes its place" in cluster["node1"].logged()
+        (used,) = await spare_queue()
+        assert used["exclusive"]
+        assert used["arguments"]["x-max-length-bytes"] == NODE_QUEUE_BYTES
+        assert used["arguments"]["x-overflow"] == "drop-head"
     finally:
         await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "resume"))
-    cluster["node1"].kill()
-    cluster["node1"].start()
+    await eventually(spare_is_gone, "node1 has gone back to its own queue")
     await cluster.master.append("by its own queue", w=3)
     assert cluster["node1"].logged().count("takes its place") == 1
-
-    async def is_gone() -> bool:
-        names = [queue["name"] for queue in await management.get("queues")]
-        return f"replog.{cluster.log_name}.spare.node1" not in names
-
-    await eventually(is_gone, "the spare queue is gone")
 
 
 async def test_what_is_purged_from_a_secondarys_queue_arrives_all_the_same(
