@@ -1,12 +1,14 @@
 """What is done to the broker's connections, queues and exchange, and to the broker itself, under load."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from infra.rabbitmq.session import NODE_QUEUE_BYTES
-from tests.cluster import LONGEST_TIMEOUT_S, Cluster, eventually, outlast
+from tests.cluster import LONGEST_TIMEOUT_S, Cluster, Node, eventually, outlast
 from tests.container_broker import AnyBroker
 from tests.faults_disk import SYNC, slow
 from tests.faults_load import under_load
@@ -83,19 +85,44 @@ async def test_a_secondary_whose_queue_does_not_answer_goes_on_with_another_unti
         return not await spare_queue()
 
     cluster["node1"].kill()
-    await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "suspend"))
-    try:
+    async with hanging(queue, broker):
         cluster["node1"].start()
         await cluster.master.append("by the spare queue", w=3)
         (used,) = await spare_queue()
         assert used["exclusive"]
         assert used["arguments"]["x-max-length-bytes"] == NODE_QUEUE_BYTES
         assert used["arguments"]["x-overflow"] == "drop-head"
-    finally:
-        await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "resume"))
     await eventually(spare_is_gone, "node1 has gone back to its own queue")
     await cluster.master.append("by its own queue", w=3)
     assert cluster["node1"].logged().count("takes its place") == 1
+
+
+async def test_a_second_process_under_a_taken_name_gets_no_queue_while_the_first_one_uses_a_spare_one(
+    cluster: Cluster, broker: AnyBroker
+) -> None:
+    cluster["node1"].kill()
+    async with hanging(f"replog.{cluster.log_name}.node.node1", broker):
+        cluster["node1"].start()
+        await cluster.master.append("by the spare queue", w=3)
+    second = Node(cluster, "secondary", "node1", {"REPLOG_DATA": str(cluster.directory / "second")})
+    second.log_file = cluster.directory / "second.log"
+    second.start()
+    try:
+        await eventually(lambda: "another process runs under this node's name" in second.logged(), "it says so")
+        assert await second.messages() == []
+    finally:
+        second.kill()
+    await cluster.master.append("none the worse", w=3)
+
+
+@asynccontextmanager
+async def hanging(queue: str, broker: AnyBroker) -> AsyncIterator[None]:
+    """The queue answers nobody."""
+    await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "suspend"))
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "resume"))
 
 
 async def test_what_is_purged_from_a_secondarys_queue_arrives_all_the_same(
