@@ -120,9 +120,6 @@ class Session:
                 reason = str(error) or "the broker does not answer in time"
                 logger.warning("queue %s can't be reached, %s takes its place: %s", name, spare, reason)
                 self._unreachable = name
-            if self._unreachable is None:
-                # Refused to us while another process under this node's name uses it.
-                await self._inbound.queue_delete(spare)
             await queue.bind(exchange)
             return queue.name
 

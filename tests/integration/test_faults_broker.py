@@ -97,21 +97,21 @@ async def test_a_secondary_whose_queue_does_not_answer_goes_on_with_another_unti
     assert cluster["node1"].logged().count("takes its place") == 1
 
 
-async def test_a_second_process_under_a_taken_name_gets_no_queue_while_the_first_one_uses_a_spare_one(
+async def test_a_second_process_under_a_taken_name_gets_no_spare_queue_either(
     cluster: Cluster, broker: AnyBroker
 ) -> None:
     cluster["node1"].kill()
     async with hanging(f"replog.{cluster.log_name}.node.node1", broker):
         cluster["node1"].start()
         await cluster.master.append("by the spare queue", w=3)
-    second = Node(cluster, "secondary", "node1", {"REPLOG_DATA": str(cluster.directory / "second")})
-    second.log_file = cluster.directory / "second.log"
-    second.start()
-    try:
-        await eventually(lambda: "another process runs under this node's name" in second.logged(), "it says so")
-        assert await second.messages() == []
-    finally:
-        second.kill()
+        second = Node(cluster, "secondary", "node1", {"REPLOG_DATA": str(cluster.directory / "second")})
+        second.log_file = cluster.directory / "second.log"
+        second.start()
+        try:
+            await eventually(lambda: "another process runs under this node's name" in second.logged(), "it says so")
+            assert await second.messages() == []
+        finally:
+            second.kill()
     await cluster.master.append("none the worse", w=3)
 
 
