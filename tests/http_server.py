@@ -1,9 +1,12 @@
 """A node's HTTP server without a node, on a thread of its own, and raw sockets to talk to it."""
 
 import asyncio
+import fcntl
 import json
 import re
 import socket
+import struct
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +68,22 @@ class Served:
             if [int(address.split(":")[1], 16) for address in (local, remote)] == ports:
                 return queues.endswith(":00000000")
         raise AssertionError("no such connection")
+
+    def send_whole(self, client: socket.socket, data: bytes) -> None:
+        """Send it in such a way that the server reads all of it at once: it stands still until all is there."""
+        stands, goes_on = threading.Event(), threading.Event()
+
+        def stand_still() -> None:
+            stands.set()
+            goes_on.wait(PATIENCE_S)
+
+        self.loop.call_soon_threadsafe(stand_still)
+        assert stands.wait(PATIENCE_S)
+        try:
+            client.sendall(data)
+            patiently(lambda: _on_its_way(client) == 0, "all has arrived")
+        finally:
+            goes_on.set()
 
     def stop(self) -> None:
         """Let it begin to stop."""
@@ -170,7 +189,9 @@ def answers(received: bytes) -> list[Answer]:
     while received:
         head, received = received.split(b"\r\n\r\n", 1)
         status = int(head.split()[1])
-        size = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]  # no match fails too
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        assert length
+        size = int(length[1])
         body, received = received[:size], received[size:]
         found.append((status, json.loads(body) if b"problem+json" in head else body.decode()))
     return found
@@ -205,6 +226,12 @@ def patiently(condition: Callable[[], bool], what: str) -> None:
     latest = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < latest, f"still not so after {PATIENCE_S:g} s: {what}"
+
+
+def _on_its_way(client: socket.socket) -> int:
+    """How many bytes have been sent and not arrived, by the system's count."""
+    (count,) = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 def direct_post(body: bytes, fields: bytes = b"") -> bytes:

@@ -18,7 +18,7 @@ def ask_to_wait(server: Served, client: socket.socket) -> None:
 def test_a_small_request_is_answered_directly_and_the_connection_kept() -> None:
     with served() as server, connected(server) as client:
         for body in (b"a", b"b" * 60_000):
-            client.sendall(direct_post(body))
+            server.send_whole(client, direct_post(body))
             assert one_answer(client) == (200, f"directly: {body.decode()}")
 
 
