@@ -143,7 +143,11 @@ def _node(text: str) -> int:
 
 
 def _w(text: str) -> WriteConcern:
-    return text if text in ("majority", "all") else int(text)  # type: ignore[return-value]  # mypy does not narrow by `in`
+    match text:
+        case "majority" | "all":
+            return text
+        case _:
+            return int(text)
 
 
 def _offset(text: str) -> int:

@@ -55,7 +55,10 @@ class Output:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise  # noqa: PLE0704 - called while the BrokenPipeError is handled; rich would end the process with 1
+        """Let the BrokenPipeError go on, which is being handled: rich would end the process with 1."""
+        error = sys.exception()
+        assert error is not None
+        raise error
 
 
 Command = Callable[[argparse.Namespace, Sequence[Node], Output], Coroutine[Any, Any, int]]

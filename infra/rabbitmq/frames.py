@@ -9,10 +9,10 @@ of a delivery. Here is no more of AMQP than comes with each of them. Tables and 
 hardly two of them differ.
 """
 
+import struct
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
-from struct import error as StructError  # noqa: N812 - a class, which struct names in small letters
 from typing import Any, Final
 
 from pamqp import decode, encode
@@ -94,7 +94,7 @@ def read_confirm(payload: bytes) -> tuple[int, bool]:
     """Which delivery an ack or nack is of, and whether of all earlier ones too."""
     try:
         _, number, bits = _CONFIRM.unpack(payload)
-    except StructError as error:
+    except struct.error as error:
         raise ValueError(f"a confirm of {len(payload)} bytes") from error
     return number, bool(bits & _MULTIPLE)
 
@@ -111,7 +111,7 @@ def read_body_size(payload: bytes) -> int:
     """The size of the body that follows a content header."""
     try:
         _, _, size, _ = _CONTENT.unpack_from(payload)
-    except StructError as error:
+    except struct.error as error:
         raise ValueError(f"a content header of {len(payload)} bytes") from error
     return int(size)
 
