@@ -40,6 +40,7 @@ async def keep_session(
     The first failure of a row is logged, for each url, and the first session after it that is of use; what lies between
     is not worth a line each time.
     """
+    assert urls
     failures: Counter[str] = Counter()
 
     async def end_row(session: Session, url: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import secrets
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -30,13 +31,8 @@ class QuorumQueue(Peer):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self._cluster: BrokerCluster | None = None
-
-    @property
-    def cluster(self) -> BrokerCluster:
-        """While the context lasts."""
-        assert self._cluster is not None
-        return self._cluster
+        self.cluster: BrokerCluster
+        self._running = ExitStack()
 
     @property
     def version(self) -> str:
@@ -45,17 +41,17 @@ class QuorumQueue(Peer):
 
     def __enter__(self) -> Self:
         try:
-            self._cluster = BrokerCluster(self.directory)
+            self.cluster = BrokerCluster(self.directory)
         except BrokerError as error:
             raise MissingPeerError(str(error)) from error
         try:
-            self._cluster.__enter__()
+            self._running.enter_context(self.cluster)
         except BrokerError as error:
             raise LoadError(str(error)) from error
         return self
 
-    def __exit__(self, *exits: object) -> None:
-        self.cluster.__exit__(*exits)
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
 
     def singles(self, clients: int, seconds: float) -> Load:
         url = self.cluster.brokers[0].amqp_url

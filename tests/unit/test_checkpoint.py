@@ -139,9 +139,14 @@ def test_a_reader_who_reads_on_is_not_outwaited_and_sees_what_it_saw(log: Log) -
     append(log)
     with closing(LogReader.open(log.directory)) as reader, reader._snapshot():
         seen = reader.verified_end(1)
+        statements: list[str] = []
+        log._connection.set_trace_callback(statements.append)
         for _ in range(50):
             append(log, 1_000_000)
         assert reader.verified_end(1) == seen
+    # So many milliseconds each time, and then SQLite's own again, whose waits are no reader's.
+    waits = [int(one.split("=")[1]) for one in statements if one.startswith("PRAGMA busy_timeout =")]
+    assert set(waits) == {20, 5000}
     assert journal(log.directory).stat().st_size > 50_000_000
     with closing(LogReader.open(log.directory)) as reader:
         assert reader.verified() == log.end
