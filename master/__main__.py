@@ -7,15 +7,12 @@ import os
 import sqlite3
 import sys
 
-from infra.process import run_process
-from infra.set_aside import SetAsideError
-from infra.settings import InvalidSettingError, read_flag, read_names, read_node_settings, read_write_concern
 from master.restore import RestoreError, restore
 from master.server import MasterSettings, run
-from replicated_log.directory_lock import LogInUseError
-from replicated_log.log import DiskFullError
-from replicated_log.log_file import WrongLogError
-from replicated_log.log_reader import CorruptLogError
+from node.process import run_process
+from node.settings import InvalidSettingError, read_flag, read_names, read_node_settings, read_write_concern
+from replicated_log.storage.set_aside import SetAsideError
+from replicated_log.wire.errors import CorruptLogError, DiskFullError, LogInUseError, WrongLogError
 
 USAGE = "usage: python -m master [restore URL-OF-A-SECONDARY ...]"
 IF_CORRUPT = "`python -m master restore URL-OF-A-SECONDARY ...` sets it aside and copies the log from a secondary"

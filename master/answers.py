@@ -4,47 +4,47 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from master.copies import Copies, ms_between
+from master.outcome import ReplicationResult, ms_between
 from master.requests import JSON, Concern
 
 
-def outcome(copies: Copies, concern: Concern) -> dict[str, Any]:
+def outcome(result: ReplicationResult, concern: Concern) -> dict[str, Any]:
     """The write concern that was asked for, and who holds what was appended. ``offset`` is that of the first record."""
     return {
-        "offset": copies.offset,
-        "epoch": copies.epoch,
+        "offset": result.offset,
+        "epoch": result.epoch,
         "w": concern.w,
         "write_concern": concern.asked,
-        "acks": [{"node": name, "ms": None if ms is None else round(ms, 3)} for name, ms in copies.held_by],
-        "elapsed_ms": round(copies.elapsed_ms, 3),
+        "acks": [{"node": name, "ms": None if ms is None else round(ms, 3)} for name, ms in result.held_by],
+        "elapsed_ms": round(result.elapsed_ms, 3),
     }
 
 
-def outcome_json(copies: Copies, concern: Concern) -> str:
+def outcome_json(result: ReplicationResult, concern: Concern) -> str:
     """The same as JSON, in a fifth of the time: of all answers, most are such."""
-    started = copies.started
+    started = result.started
     acks = ", ".join(
         [
             f'{{"node": {_quoted(name)}, "ms": {"null" if since is None else f"{ms_between(started, since):.3f}"}}}'
-            for name, since in copies.holders.since
+            for name, since in result.holders.since
         ]
     )
     return (
-        f'{{"offset": {copies.offset}, "epoch": {copies.epoch}, "w": {concern.w}, '
-        f'"write_concern": {_quoted(concern.asked)}, "acks": [{acks}], "elapsed_ms": {copies.elapsed_ms:.3f}}}'
+        f'{{"offset": {result.offset}, "epoch": {result.epoch}, "w": {concern.w}, '
+        f'"write_concern": {_quoted(concern.asked)}, "acks": [{acks}], "elapsed_ms": {result.elapsed_ms:.3f}}}'
     )
 
 
-def headers(copies: Copies) -> dict[str, str]:
+def headers(result: ReplicationResult) -> dict[str, str]:
     """Where it is, and whether that was so before; the content type is not among them."""
-    where = {"Location": f"/messages/{copies.offset}"}
-    return {**where, "Idempotent-Replayed": "true"} if copies.replayed else where
+    where = {"Location": f"/messages/{result.offset}"}
+    return {**where, "Idempotent-Replayed": "true"} if result.replayed else where
 
 
-def header_lines(copies: Copies) -> str:
+def header_lines(result: ReplicationResult) -> str:
     """The same as lines, and the content type of JSON, in a quarter of the time."""
-    replayed = "Idempotent-Replayed: true\r\n" if copies.replayed else ""
-    return f"Content-Type: {JSON}\r\nLocation: /messages/{copies.offset}\r\n{replayed}"
+    replayed = "Idempotent-Replayed: true\r\n" if result.replayed else ""
+    return f"Content-Type: {JSON}\r\nLocation: /messages/{result.offset}\r\n{replayed}"
 
 
 @lru_cache(maxsize=64)

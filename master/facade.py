@@ -11,15 +11,14 @@ from aiohttp import web
 from infra.http.bodies import BODIES
 from infra.http.direct import DIRECT, DirectHandler, Headers, Reply
 from infra.http.problems import HttpProblem, accepts_json, failure, json_response, log_refusal
-from infra.reading.routes import COPIES
 from master import answers
-from master.copies import (
-    Copies,
+from master.outcome import (
     EndMismatchError,
     KeyReusedError,
     NoSuchRecordError,
     NotCommittedError,
     NotReachedError,
+    ReplicationResult,
 )
 from master.replicator import Replicator
 from master.requests import (
@@ -32,8 +31,9 @@ from master.requests import (
     read_seed_write,
     read_write,
 )
-from replicated_log.log import DiskFullError
-from replicated_log.reign import OverloadedError, ReadOnlyError
+from node.http.reading.routes import COPIES
+from replicated_log.master.reign import OverloadedError, ReadOnlyError
+from replicated_log.wire.errors import DiskFullError
 from replicated_log.write_concern import majority
 
 REPLICATOR: Final = web.AppKey("replicator", Replicator)
@@ -56,10 +56,10 @@ def add_facade(app: web.Application, replicator: Replicator, default_w: str) -> 
 async def post_seed(request: web.Request) -> web.Response:
     """The seed's form, and its answer."""
     write, message = await read_seed_write(request, request.app[CLUSTER])
-    copies = await _append(request.app[REPLICATOR], write)
-    headers = answers.headers(copies)
+    result = await _append(request.app[REPLICATOR], write)
+    headers = answers.headers(result)
     if accepts_json(request):
-        return json_response(answers.outcome(copies, write.concern), headers=headers)
+        return json_response(answers.outcome(result, write.concern), headers=headers)
     return web.Response(text=f"Message received: {message}", headers=headers)
 
 
@@ -68,11 +68,11 @@ async def post_messages(request: web.Request) -> web.Response:
     write = await read_write(request, request.app[CLUSTER])
     # From here on the reign counts the messages, until they are on disk.
     request.app[BODIES].release(request)
-    copies = await _append(request.app[REPLICATOR], write)
-    outcome = answers.outcome(copies, write.concern)
+    result = await _append(request.app[REPLICATOR], write)
+    outcome = answers.outcome(result, write.concern)
     if request.content_type == NDJSON:
-        outcome = {"first_offset": copies.offset, "count": copies.count, **outcome}
-    return json_response(outcome, status=201, headers=answers.headers(copies))
+        outcome = {"first_offset": result.offset, "count": result.count, **outcome}
+    return json_response(outcome, status=201, headers=answers.headers(result))
 
 
 def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers) -> DirectHandler | None:
@@ -90,7 +90,7 @@ def _begin_directly(replicator: Replicator, read: Callable[[bytes], Write | None
         if write is None:
             return False
         concern = write.concern
-        ticket = replicator.begin(
+        pending = replicator.begin(
             write.messages,
             partial(_reply, replicator, write, reply),
             w=concern.w,
@@ -102,15 +102,15 @@ def _begin_directly(replicator: Replicator, read: Callable[[bytes], Write | None
         return False
 
     def forget() -> None:
-        if replicator.forget(ticket):
+        if replicator.forget(pending):
             replicator.metrics.answered("client-gone", concern.w)
 
     reply.when_gone(forget)
     return True
 
 
-def _reply(replicator: Replicator, write: Write, reply: Reply, outcome: Copies | Exception) -> None:
-    if isinstance(outcome, Copies):
+def _reply(replicator: Replicator, write: Write, reply: Reply, outcome: ReplicationResult | Exception) -> None:
+    if isinstance(outcome, ReplicationResult):
         replicator.metrics.answered(_name(outcome), write.concern.w)
         reply.send(201, answers.header_lines(outcome), answers.outcome_json(outcome, write.concern).encode())
         return
@@ -127,15 +127,15 @@ async def wait_for_copies(request: web.Request, offset: int) -> web.Response:
     """GET /messages/{offset}?w=: wait until that many nodes hold a record that exists."""
     concern = read_concern(request, request.app[CLUSTER])
     try:
-        copies = await request.app[REPLICATOR].wait(offset, w=concern.w, timeout_s=concern.timeout_s)
+        result = await request.app[REPLICATOR].wait(offset, w=concern.w, timeout_s=concern.timeout_s)
     except NoSuchRecordError as error:
         detail = f"there is no record at offset {offset} yet; the log ends at {error.end_offset}"
         raise HttpProblem(404, "no-such-record", detail, headers=NEVER_STORED, end_offset=error.end_offset) from error
     except OverloadedError as error:
         raise _overloaded(error) from error
     except NotReachedError as error:
-        raise _not_reached(error.copies, concern, retry="safe") from error
-    return json_response(answers.outcome(copies, concern), headers=NEVER_STORED)
+        raise _not_reached(error.result, concern, retry="safe") from error
+    return json_response(answers.outcome(result, concern), headers=NEVER_STORED)
 
 
 async def show_health(request: web.Request) -> web.Response:
@@ -153,10 +153,10 @@ async def show_health(request: web.Request) -> web.Response:
     )
 
 
-async def _append(replicator: Replicator, write: Write) -> Copies:
+async def _append(replicator: Replicator, write: Write) -> ReplicationResult:
     """Append, or say by a problem what became of the messages; count the outcome, though nobody be left to hear it."""
     try:
-        copies = await replicator.append(
+        result = await replicator.append(
             write.messages, w=write.concern.w, timeout_s=write.concern.timeout_s, key=write.key, if_end=write.if_end
         )
     except asyncio.CancelledError:
@@ -168,8 +168,8 @@ async def _append(replicator: Replicator, write: Write) -> Copies:
             raise
         replicator.metrics.answered(problem.code, write.concern.w)
         raise problem from error
-    replicator.metrics.answered(_name(copies), write.concern.w)
-    return copies
+    replicator.metrics.answered(_name(result), write.concern.w)
+    return result
 
 
 def _problem(error: BaseException, write: Write) -> HttpProblem | None:
@@ -189,37 +189,37 @@ def _problem(error: BaseException, write: Write) -> HttpProblem | None:
         case NotCommittedError():
             return HttpProblem(504, "commit-timeout", str(error), appended="unknown")
         case NotReachedError():
-            return _not_reached(error.copies, write.concern)
+            return _not_reached(error.result, write.concern)
         case _:
             return None
 
 
-def _name(copies: Copies) -> str:
+def _name(result: ReplicationResult) -> str:
     """What the metrics call such an outcome."""
-    return "replayed" if copies.replayed else "appended"
+    return "replayed" if result.replayed else "appended"
 
 
 def _overloaded(error: OverloadedError) -> HttpProblem:
     return HttpProblem(503, "overloaded", str(error), headers={"Retry-After": "1"})
 
 
-def _not_reached(copies: Copies, concern: Concern, retry: str | None = None) -> HttpProblem:
-    acked = [name for name, _ in copies.held_by]
+def _not_reached(result: ReplicationResult, concern: Concern, retry: str | None = None) -> HttpProblem:
+    acked = [name for name, _ in result.held_by]
     what = (
-        f"offset {copies.offset}"
-        if copies.count == 1
-        else f"offsets {copies.offset} to {copies.offset + copies.count - 1}"
+        f"offset {result.offset}"
+        if result.count == 1
+        else f"offsets {result.offset} to {result.offset + result.count - 1}"
     )
     return HttpProblem(
         504,
         "write-concern-timeout",
-        f"what was appended at {what} is being replicated, but after {copies.elapsed_ms / 1000:.3g} s "
+        f"what was appended at {what} is being replicated, but after {result.elapsed_ms / 1000:.3g} s "
         f"it is on {len(acked)} of the {concern.w} nodes asked for",
         appended="yes",
         retry=retry,
-        headers=answers.headers(copies),
+        headers=answers.headers(result),
         acked=acked,
-        missing=copies.missing,
-        **({"first_offset": copies.offset, "count": copies.count} if copies.count > 1 else {}),
-        **answers.outcome(copies, concern),
+        missing=result.missing,
+        **({"first_offset": result.offset, "count": result.count} if result.count > 1 else {}),
+        **answers.outcome(result, concern),
     )

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from infra.http.bodies import MAX_BODY_BYTES, check_fields, parse_json, parse_json_lines, read_text
 from infra.http.problems import HttpProblem
-from replicated_log.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, MAX_MESSAGE_BYTES, append_size
+from replicated_log.wire.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, MAX_MESSAGE_BYTES, append_size
 
 MAX_LINES_BYTES: Final = 6 * MAX_APPEND_BYTES
 """As for one message, JSON may take six times what it says."""

@@ -7,10 +7,10 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from infra.metrics import TIME_BUCKETS_S, CollectedBy, Commits, Observed, filled
-from replicated_log.batch import Batch
-from replicated_log.delivery import Ack, Beat, Fetch, LiveBatches
-from replicated_log.progress import Health, Progress
+from node.metrics import TIME_BUCKETS_S, CollectedBy, Commits, Observed, filled
+from replicated_log.master.progress import Health, Progress
+from replicated_log.wire.batch import Batch
+from replicated_log.wire.delivery import Ack, Beat, Fetch, LiveBatches
 
 MAX_AWAITED: Final = 4096
 """Batches whose copies are timed; while a secondary is down for long, its oldest ones go untimed."""

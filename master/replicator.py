@@ -6,20 +6,22 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from infra.callbacks import Callbacks
-from infra.log_thread import LogThread
-from infra.mark import Mark
-from infra.names import Names
+from infra.aio.callbacks import Callbacks
+from infra.aio.offset_watch import OffsetWatch
+from infra.disk.log_thread import LogThread
 from infra.rabbitmq.inbound import Received
-from infra.rabbitmq.keeping import keep_session
+from infra.rabbitmq.names import Names
+from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import Session
-from master.copies import Copies, NoSuchRecordError
-from master.gathering import Gathering
+from master.commit_gatherer import CommitGatherer
 from master.metrics import MasterMetrics
-from master.reads import Reads
-from master.tickets import Ticket, Tickets
-from replicated_log.batch import Batch
-from replicated_log.delivery import (
+from master.outcome import NoSuchRecordError, ReplicationResult
+from master.pending_appends import PendingAppend, PendingAppends
+from master.protocol_reads import ProtocolReads
+from replicated_log.master.decisions import AnswerFetch, Appended, Commit, FindKey, Publish, ReadChain
+from replicated_log.master.reign import ReadOnlyError, Reign
+from replicated_log.wire.batch import Batch
+from replicated_log.wire.delivery import (
     BEAT_INTERVAL_S,
     Ack,
     Beat,
@@ -29,9 +31,7 @@ from replicated_log.delivery import (
     decode,
     encode,
 )
-from replicated_log.log import DiskFullError
-from replicated_log.reign import ReadOnlyError, Reign
-from replicated_log.reign_decisions import AnswerFetch, Appended, Commit, FindKey, Publish, ReadChain
+from replicated_log.wire.errors import DiskFullError
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class Replicator:
     """
 
     def __init__(
-        self, reign: Reign[Ticket], log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str]
+        self, reign: Reign[PendingAppend], log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str]
     ) -> None:
         self.reign = reign
-        self.committed = Mark(lambda: reign.progress.committed_end)
+        self.committed = OffsetWatch(lambda: reign.progress.committed_end)
         self.poison = 0
         self.disk_full_at: float | None = None
         """When the disk last refused a commit, on the monotonic clock; None since one went well."""
@@ -58,13 +58,13 @@ class Replicator:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._callbacks = Callbacks()
-        self._gathering = Gathering(self._callbacks.watched(self._perform))
+        self._gathering = CommitGatherer(self._callbacks.watched(self._perform))
         self._on_received = self._callbacks.watched(self._receive)
         self._on_published = self._callbacks.watched(self._published)
         self._on_committed = self._callbacks.watched(self._committed)
         self._on_not_committed = self._callbacks.watched(self._not_committed)
-        self._tickets = Tickets(reign, name)
-        self._reads = Reads(reign, log, self._perform)
+        self._pending = PendingAppends(reign, name)
+        self._reads = ProtocolReads(reign, log, self._perform)
         self._connections = 0
         self._reply_to = ""
         self._begins_at = log.log.end.offset
@@ -99,75 +99,77 @@ class Replicator:
 
     async def append(
         self, messages: list[bytes], *, w: int, timeout_s: float, key: str | None = None, if_end: int | None = None
-    ) -> Copies:
+    ) -> ReplicationResult:
         """Append atomically, and wait until ``w`` nodes hold the messages on disk.
 
-        As :meth:`begin`, and raises what that raises and tells. Cancelling the wait never cancels the append.
+        As :meth:`begin`; the outcome is returned or raised. Cancelling the wait never cancels the append.
         """
-        told: asyncio.Future[Copies] = self._loop.create_future()
-        ticket = self.begin(messages, partial(_settle, told), w=w, timeout_s=timeout_s, key=key, if_end=if_end)
-        return await self._told(ticket, told)
+        outcome: asyncio.Future[ReplicationResult] = self._loop.create_future()
+        pending = self.begin(messages, partial(_settle, outcome), w=w, timeout_s=timeout_s, key=key, if_end=if_end)
+        return await self._outcome_of(pending, outcome)
 
     def begin(
         self,
         messages: list[bytes],
-        tell: Callable[[Copies | Exception], None],
+        on_outcome: Callable[[ReplicationResult | Exception], None],
         *,
         w: int,
         timeout_s: float,
         key: str | None = None,
         if_end: int | None = None,
-    ) -> Ticket:
-        """Append atomically, and ``tell`` when ``w`` nodes hold the messages on disk, or why that is not waited for.
+    ) -> PendingAppend:
+        """Append atomically. ``on_outcome`` is called once: when ``w`` nodes hold the messages, or with an error.
 
         The list is emptied, so that they take no memory once they are on the master's, however long the wait.
         Where an append with the same ``key`` (1 to 255 printable ASCII characters) and the same messages is in the log
         already, or on its way there, it counts for this one. ``if_end``: only if the log ends there.
-        The messages, with the key, must fit into one batch: see :func:`replicated_log.batch.append_size`.
-        Whoever does not want to be told any more calls :meth:`forget`.
+        The messages, with the key, must fit into one batch: see :func:`replicated_log.wire.batch.append_size`.
+        Who does not wait for the outcome any more calls :meth:`forget`.
 
-        Raises ReadOnlyError or OverloadedError: nothing is appended. Tells, later and once, Copies or an error:
+        Raises ReadOnlyError or OverloadedError: nothing is appended. The outcome is a ReplicationResult or an error:
         ReadOnlyError, DiskFullError, KeyReusedError or EndMismatchError: nothing is appended; NotReachedError, after
         ``timeout_s``: appended; NotCommittedError: nobody knows yet; CorruptLogError: nobody can know, as the log is
         damaged where it says what was appended with the key.
         """
         if self._stopping:
             raise ReadOnlyError("this master is about to stop")
-        ticket = Ticket(len(messages), w, self.reign.progress.end.offset, tell, time.monotonic())
+        pending = PendingAppend(len(messages), w, self.reign.progress.end.offset, on_outcome, time.monotonic())
         taken, time_ms = tuple(messages), time.time_ns() // 1_000_000
         messages.clear()
-        self.reign.append(ticket, taken, w=w, time_ms=time_ms, now=ticket.started, key=key, if_end=if_end)
-        self._tickets.add(ticket, timeout_s)
-        self._gathering.one_more(ticket.count)
-        return ticket
+        self.reign.append(pending, taken, w=w, time_ms=time_ms, now=pending.started, key=key, if_end=if_end)
+        self._pending.add(pending, timeout_s)
+        self._gathering.one_more(pending.count)
+        return pending
 
-    async def wait(self, offset: int, *, w: int, timeout_s: float) -> Copies:
+    async def wait(self, offset: int, *, w: int, timeout_s: float) -> ReplicationResult:
         """Wait until ``w`` nodes hold the record at ``offset``, whoever appended it, and whenever.
 
         Raises NoSuchRecordError, NotReachedError, OverloadedError or CorruptLogError.
         """
-        told: asyncio.Future[Copies] = self._loop.create_future()
-        ticket = Ticket(1, w, self.reign.progress.end.offset, partial(_settle, told), time.monotonic())
-        if offset >= ticket.log_end:
-            raise NoSuchRecordError(ticket.log_end)
-        ticket.place(offset, await self._epoch_at(offset), ticket.started)
-        self.reign.wait(ticket, offset, w)
-        self._tickets.add(ticket, 0 if self._stopping else timeout_s)
+        outcome: asyncio.Future[ReplicationResult] = self._loop.create_future()
+        pending = PendingAppend(1, w, self.reign.progress.end.offset, partial(_settle, outcome), time.monotonic())
+        if offset >= pending.log_end:
+            raise NoSuchRecordError(pending.log_end)
+        pending.place(offset, await self._epoch_at(offset), pending.started)
+        self.reign.wait(pending, offset, w)
+        self._pending.add(pending, 0 if self._stopping else timeout_s)
         self._perform()
-        return await self._told(ticket, told)
+        return await self._outcome_of(pending, outcome)
 
-    def forget(self, ticket: Ticket) -> bool:
-        """Nobody waits for this ticket any more; whether somebody did.
+    def forget(self, pending: PendingAppend) -> bool:
+        """Nobody waits for this append any more; whether somebody did.
 
         What was appended stays, and is replicated all the same.
         """
-        return self._tickets.forget(ticket)
+        return self._pending.forget(pending)
 
-    async def _told(self, ticket: Ticket, told: asyncio.Future[Copies]) -> Copies:
+    async def _outcome_of(
+        self, pending: PendingAppend, outcome: asyncio.Future[ReplicationResult]
+    ) -> ReplicationResult:
         try:
-            return await told
+            return await outcome
         finally:
-            self.forget(ticket)
+            self.forget(pending)
 
     async def _epoch_at(self, offset: int) -> int:
         if offset >= self._begins_at:
@@ -178,15 +180,15 @@ class Replicator:
     def wind_up(self, grace_s: float) -> None:
         """The process is about to stop: take no more appends, and let nobody wait longer than ``grace_s``."""
         self._stopping = True
-        self._tickets.shorten(grace_s)
+        self._pending.shorten(grace_s)
 
     def _perform(self) -> None:
         now = time.monotonic()
         for decision in self.reign.decisions():
             match decision:
-                case Appended(ticket, offset):
-                    ticket.place(offset, self.reign.id.epoch, now)
-                    self.metrics.appended(ticket.started)
+                case Appended(pending, offset):
+                    pending.place(offset, self.reign.id.epoch, now)
+                    self.metrics.appended(pending.started)
                 case Commit(batches):
                     self._log.append(batches, partial(self._on_committed, batches), self._on_not_committed)
                 case Publish(delivery):
@@ -194,7 +196,7 @@ class Replicator:
                 case FindKey() | ReadChain() | AnswerFetch():
                     self._reads.ask(decision)
                 case _:
-                    self._tickets.decided(decision, now)
+                    self._pending.decided(decision, now)
         self.committed.moved()
 
     def _committed(self, batches: Sequence[Batch], took_s: float) -> None:
@@ -266,10 +268,10 @@ class Replicator:
         self.metrics.received(delivery, now)
 
 
-def _settle(told: asyncio.Future[Copies], outcome: Copies | Exception) -> None:
-    if told.done():
+def _settle(future: asyncio.Future[ReplicationResult], outcome: ReplicationResult | Exception) -> None:
+    if future.done():
         return
     if isinstance(outcome, Exception):
-        told.set_exception(outcome)
+        future.set_exception(outcome)
     else:
-        told.set_result(outcome)
+        future.set_result(outcome)

@@ -11,9 +11,9 @@ from aiohttp import web
 from infra.http.bodies import check_fields, parse_json_object, read_json_object, read_text
 from infra.http.direct import Headers
 from infra.http.problems import HttpProblem, check_query
-from infra.reading.query import MAX_TIMEOUT_S, asked_timeout, invalid_timeout
 from master.messages import check_batch, encoded, message_in, read_lines
-from replicated_log.keyed import MAX_KEY_LENGTH, is_key
+from node.http.reading.query import MAX_TIMEOUT_S, asked_timeout, invalid_timeout
+from replicated_log.wire.idempotency import MAX_KEY_LENGTH, is_key
 from replicated_log.write_concern import InvalidWriteConcernError, clamp, resolve, split_prefix
 
 DEFAULT_TIMEOUT_S: Final = 60.0

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.set_aside import set_aside
-from replicated_log.batch import MalformedBatchError, decode_batches
-from replicated_log.directory_lock import holding
-from replicated_log.log import Log
+from replicated_log.storage.directory_lock import holding
+from replicated_log.storage.log import Log
+from replicated_log.storage.set_aside import set_aside
+from replicated_log.wire.batch import MalformedBatchError, decode_batches
 
 TIMEOUT_S = 30.0
 SETTLE_S = 1.0

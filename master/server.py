@@ -9,22 +9,22 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from infra.health import NotReady, add_health
+from infra.aio.tasks import beside
+from infra.disk.log_thread import open_log
 from infra.http.problems import HttpProblem
 from infra.http.serving import application, serving
-from infra.log_thread import open_log
-from infra.metrics import add_metrics
-from infra.names import Names
-from infra.openapi import add_openapi
-from infra.process import beside
-from infra.reading.routes import add_reading
-from infra.settings import NodeSettings
+from infra.rabbitmq.names import Names
 from master.facade import add_facade
 from master.metrics import collect_status
 from master.replicator import Replicator
-from replicated_log.delivery import ReignId
-from replicated_log.progress import Secondary
-from replicated_log.reign import Reign
+from node.health import NotReady, add_health
+from node.http.openapi import add_openapi
+from node.http.reading.routes import add_reading
+from node.metrics import add_metrics
+from node.settings import NodeSettings
+from replicated_log.master.progress import Secondary
+from replicated_log.master.reign import Reign
+from replicated_log.wire.delivery import ReignId
 from replicated_log.write_concern import ALL
 
 STOP_GRACE_S: Final = 3.0

@@ -6,8 +6,8 @@ Exit code 0 when all is well (of two logs, one may be behind), 1 when not, 2 whe
 import sys
 from pathlib import Path
 
-from replicated_log.check import Checked, NoLogError, check, first_difference
-from replicated_log.log_reader import CorruptLogError
+from replicated_log.storage.check import Checked, NoLogError, check, first_difference
+from replicated_log.wire.errors import CorruptLogError
 
 USAGE = "usage: python -m replicated_log check DATA-DIRECTORY [ANOTHER-ONE]"
 

@@ -6,10 +6,10 @@ Settings come from the environment, see the README.
 import os
 import sys
 
-from infra.process import run_process
-from infra.set_aside import SetAsideError, set_aside
-from infra.settings import InvalidSettingError, read_delay, read_flag, read_node_settings
-from replicated_log.directory_lock import LogInUseError
+from node.process import run_process
+from node.settings import InvalidSettingError, read_delay, read_flag, read_node_settings
+from replicated_log.storage.set_aside import SetAsideError, set_aside
+from replicated_log.wire.errors import LogInUseError
 from secondary.server import SecondarySettings, run
 from secondary.simulation import Effects
 

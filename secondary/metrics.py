@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from infra.metrics import filled
-from replicated_log.delivery import DIVERGED, FOLLOWING, JOINING
+from node.metrics import filled
+from replicated_log.wire.delivery import DIVERGED, FOLLOWING, JOINING
 
 COUNTED: Final = {
     "duplicates": ("replog_duplicates", "Batches that came and were on disk, or on their way there, already."),

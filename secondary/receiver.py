@@ -12,22 +12,22 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from infra.callbacks import Callbacks
-from infra.health import NotReady
-from infra.log_thread import LogThread
-from infra.mark import Mark
-from infra.metrics import CollectedBy, Commits
-from infra.names import Names
+from infra.aio.callbacks import Callbacks
+from infra.aio.offset_watch import OffsetWatch
+from infra.disk.log_thread import LogThread
 from infra.rabbitmq.inbound import Received
-from infra.rabbitmq.keeping import keep_session
+from infra.rabbitmq.names import Names
+from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import PREFETCH, Session
 from infra.rabbitmq.trouble import BrokerLostError
-from replicated_log.batch import Batch
-from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
-from replicated_log.intake import Intake
-from replicated_log.intake_decisions import Notice, Persist, Send
-from replicated_log.log import DiskFullError
-from replicated_log.progress import SUSPECTED_AFTER_S
+from node.health import NotReady
+from node.metrics import CollectedBy, Commits
+from replicated_log.master.progress import SUSPECTED_AFTER_S
+from replicated_log.secondary.decisions import Notice, Persist, Send
+from replicated_log.secondary.intake import Intake
+from replicated_log.wire.batch import Batch
+from replicated_log.wire.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
+from replicated_log.wire.errors import DiskFullError
 from secondary.simulation import Effects, Simulation
 
 SILENCE_S: Final = 10.0
@@ -55,7 +55,7 @@ class Receiver:
             latency=self.simulation.draw(),
             fresh_id=lambda: secrets.token_hex(8),
         )
-        self.committed = Mark(self._committed_end)
+        self.committed = OffsetWatch(self._committed_end)
         self.connected = False
         self.poison = 0
         self.sent_acks = 0

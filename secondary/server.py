@@ -7,16 +7,16 @@ from typing import Any
 
 from aiohttp import web
 
-from infra.health import add_health
+from infra.aio.tasks import beside
+from infra.disk.log_thread import open_log
 from infra.http.problems import HttpProblem
 from infra.http.serving import application, serving
-from infra.log_thread import open_log
-from infra.metrics import add_metrics
-from infra.names import Names
-from infra.openapi import add_openapi
-from infra.process import beside
-from infra.reading.routes import COPIES, add_reading
-from infra.settings import NodeSettings
+from infra.rabbitmq.names import Names
+from node.health import add_health
+from node.http.openapi import add_openapi
+from node.http.reading.routes import COPIES, add_reading
+from node.metrics import add_metrics
+from node.settings import NodeSettings
 from secondary.metrics import collect_status
 from secondary.receiver import Receiver
 from secondary.simulation import Effects, add_simulation

@@ -13,9 +13,9 @@ from aiohttp import web
 
 from infra.http.bodies import check_fields, read_json_object
 from infra.http.problems import HttpProblem, json_response
-from infra.settings import MAX_DELAY_S
-from replicated_log.delivery import Ack, Fetch
-from replicated_log.intake import Latency
+from node.settings import MAX_DELAY_S
+from replicated_log.secondary.intake import Latency
+from replicated_log.wire.delivery import Ack, Fetch
 
 logger = logging.getLogger(__name__)
 

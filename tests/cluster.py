@@ -17,7 +17,7 @@ import aiohttp
 
 from infra.broker.child_process import start_child
 from infra.broker.free_ports import free_ports
-from infra.rabbitmq.keeping import CONNECT_TIMEOUT_S, HEARTBEAT_S
+from infra.rabbitmq.reconnecting import CONNECT_TIMEOUT_S, HEARTBEAT_S
 from infra.rabbitmq.session import PUBLISH_TIMEOUT_S
 from secondary.receiver import SILENCE_S
 

@@ -5,8 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from replicated_log.batch import Batch, encode_batch
-from replicated_log.log import Log
+from replicated_log.storage.log import Log
+from replicated_log.wire.batch import Batch, encode_batch
 
 BATCH_RECORDS: Final = 1000
 _COMMIT_RECORDS: Final = 10_000

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from infra.http.raw import header_lines, response_bytes
-from replicated_log.log_reader import CorruptLogError
+from replicated_log.wire.errors import CorruptLogError
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

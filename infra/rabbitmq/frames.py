@@ -19,7 +19,7 @@ from pamqp import decode, encode
 from pamqp.commands import Basic
 from pamqp.frame import marshal
 
-from replicated_log.delivery import Envelope
+from replicated_log.wire.delivery import Envelope
 
 METHOD: Final = 1
 HEADER: Final = 2

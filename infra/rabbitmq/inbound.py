@@ -7,7 +7,7 @@ from aiormq.abc import DeliveredMessage
 
 from infra.rabbitmq.frames import DELIVER, HEADER, METHOD, read_body_size, read_deliver, read_envelope, settled_up_to
 from infra.rabbitmq.stream import Stream
-from replicated_log.delivery import Envelope
+from replicated_log.wire.delivery import Envelope
 
 
 class Received:

@@ -6,7 +6,7 @@ import aiormq
 
 from infra.rabbitmq.frames import ACK, METHOD, NACK, publish_frames, read_confirm
 from infra.rabbitmq.stream import Stream
-from replicated_log.delivery import MAX_DELIVERY_BYTES, Envelope
+from replicated_log.wire.delivery import MAX_DELIVERY_BYTES, Envelope
 
 
 class Outbound:

@@ -16,7 +16,7 @@ from infra.rabbitmq.inbound import Inbound, Received
 from infra.rabbitmq.outbound import Outbound
 from infra.rabbitmq.stream import Stream
 from infra.rabbitmq.trouble import BrokerLostError, broker_trouble
-from replicated_log.delivery import Envelope
+from replicated_log.wire.delivery import Envelope
 
 PREFETCH: Final = 16
 """Unsettled deliveries at a secondary: times 4 MiB, they bound its memory."""

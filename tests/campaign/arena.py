@@ -10,7 +10,7 @@ from random import Random
 import aiohttp
 import pytest
 
-from replicated_log.batch import MalformedBatchError
+from replicated_log.wire.batch import MalformedBatchError
 from tests.campaign.client import Client
 from tests.campaign.member import Member
 from tests.campaign.witness import Witness

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from infra.process import first_leaf
+from infra.aio.tasks import first_leaf
 from tests.campaign.arena import Arena, arena_at, under_watch
 from tests.campaign.deck import KINDS, Deck, possible_here
 from tests.campaign.member import Member

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from replicated_log.log_reader import database
+from replicated_log.storage.log_reader import database
 from tests.campaign.fault import Aim, Fault, Kind, Part
 from tests.cluster import eventually
 from tests.faults_disk import SYNC, WRITE, failing, slow

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
-from replicated_log.batch import Batch, Position, decode_batches
-from replicated_log.log_reader import LogReader, database
+from replicated_log.storage.log_reader import LogReader, database
+from replicated_log.wire.batch import Batch, Position, decode_batches
 from tests.campaign.witness import Disk, Witness, told
 from tests.cluster import Node
 from tests.faults_disk import SmallDisk

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from replicated_log.batch import START, Batch, Position
+from replicated_log.wire.batch import START, Batch, Position
 from tests.simulation.history import (
     Cluster,
     DiskSeen,

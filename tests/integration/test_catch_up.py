@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from replicated_log.batch import encode_batch
-from replicated_log.log import Log
+from replicated_log.storage.log import Log
+from replicated_log.wire.batch import encode_batch
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 from tests.paced_load import PER_SECOND, paced_load

@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from replicated_log.log import Log
-from replicated_log.log_reader import database
+from replicated_log.storage.log import Log
+from replicated_log.storage.log_reader import database
 from tests.cluster import Cluster, Node, eventually
 from tests.faults_disk import SYNC, WRITE, SmallDisk, failing, small_disk
 from tests.integration.conftest import NewCluster

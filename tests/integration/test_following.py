@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientPayloadError, ClientResponse
 
-from infra.reading.readable import MAX_STREAMS
+from node.http.reading.readable import MAX_STREAMS
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 from tests.long_log import write_long_log

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from replicated_log.batch import encode_batch
-from replicated_log.log import Log
+from replicated_log.storage.log import Log
+from replicated_log.wire.batch import encode_batch
 from tests.cluster import Cluster, Node, eventually
 
 

@@ -14,10 +14,10 @@ from aiohttp import web
 
 import master.server
 import secondary.server
-from infra.openapi import document
-from infra.reading.query import MAX_TIMEOUT_S
-from infra.settings import read_node_settings
 from master.requests import DEFAULT_TIMEOUT_S
+from node.http.openapi import document
+from node.http.reading.query import MAX_TIMEOUT_S
+from node.settings import read_node_settings
 from secondary.simulation import Effects
 from tests.cluster import Cluster
 from tests.integration.conftest import NewCluster

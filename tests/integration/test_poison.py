@@ -7,9 +7,9 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractExchange
 
-from infra.names import Names
-from replicated_log.batch import START, Position, encode_batch
-from replicated_log.delivery import (
+from infra.rabbitmq.names import Names
+from replicated_log.wire.batch import START, Position, encode_batch
+from replicated_log.wire.delivery import (
     FOLLOWING,
     MAX_DELIVERY_BYTES,
     VERSION,

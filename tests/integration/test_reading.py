@@ -13,8 +13,8 @@ import pytest
 from aiohttp import ClientPayloadError, ClientResponse
 
 from infra.http.answers import MAX_UNTAKEN_BYTES
-from infra.reading.readable import MAX_WAITING
-from replicated_log.log_reader import database
+from node.http.reading.readable import MAX_WAITING
+from replicated_log.storage.log_reader import database
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 from tests.long_log import write_long_log

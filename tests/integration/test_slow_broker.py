@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-import infra.rabbitmq.keeping
+import infra.rabbitmq.reconnecting
 import infra.rabbitmq.session
-from infra.rabbitmq.keeping import keep_session
+from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import Session
-from replicated_log.delivery import Envelope
+from replicated_log.wire.delivery import Envelope
 from tests.cluster import PATIENCE_S
 from tests.container_broker import AnyBroker
 from tests.tcp_proxy import TcpProxy
@@ -56,7 +56,7 @@ async def sessions_until_published(proxy: TcpProxy, disturb: Callable[[], None])
 @pytest.fixture(autouse=True)
 def nothing_else_ends_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.rabbitmq.session, "PUBLISH_TIMEOUT_S", TIMEOUT_S)
-    monkeypatch.setattr(infra.rabbitmq.keeping, "HEARTBEAT_S", 600)
+    monkeypatch.setattr(infra.rabbitmq.reconnecting, "HEARTBEAT_S", 600)
 
 
 async def test_a_session_lasts_while_some_of_what_is_published_gets_through(broker: AnyBroker) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from replicated_log.delivery import Envelope
+from replicated_log.wire.delivery import Envelope
 
 if TYPE_CHECKING:
     from tests.simulation.host import Process

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from replicated_log.delivery import ReignId
+from replicated_log.wire.delivery import ReignId
 from tests.simulation.broker import DETECTION_S
 from tests.simulation.history import Fault, PastLost, Restored, Settled
 from tests.simulation.host import Host

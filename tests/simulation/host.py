@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from replicated_log.delivery import Envelope
-from replicated_log.intake_decisions import Persist
+from replicated_log.secondary.decisions import Persist
+from replicated_log.wire.delivery import Envelope
 from tests.simulation.broker import Session
 from tests.simulation.history import Read, Wiped
 from tests.simulation.model_log import ModelDisk, ModelLog

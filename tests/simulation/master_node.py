@@ -2,23 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from replicated_log.batch import Batch
-from replicated_log.delivery import (
-    BEAT_INTERVAL_S,
-    Ack,
-    Beat,
-    Envelope,
-    Fetch,
-    LiveBatches,
-    MalformedDeliveryError,
-    ReignId,
-    decode,
-    encode,
-)
-from replicated_log.intake_decisions import Persist
-from replicated_log.log import DiskFullError
-from replicated_log.reign import OverloadedError, ReadOnlyError, Reign
-from replicated_log.reign_decisions import (
+from replicated_log.master.decisions import (
     AnswerFetch,
     Appended,
     Commit,
@@ -32,6 +16,22 @@ from replicated_log.reign_decisions import (
     ReadChain,
     Replayed,
 )
+from replicated_log.master.reign import OverloadedError, ReadOnlyError, Reign
+from replicated_log.secondary.decisions import Persist
+from replicated_log.wire.batch import Batch
+from replicated_log.wire.delivery import (
+    BEAT_INTERVAL_S,
+    Ack,
+    Beat,
+    Envelope,
+    Fetch,
+    LiveBatches,
+    MalformedDeliveryError,
+    ReignId,
+    decode,
+    encode,
+)
+from replicated_log.wire.errors import DiskFullError
 from tests.simulation.broker import Session
 from tests.simulation.history import Answered, Broken, Heard, Held, Read, Refused, TimedOut
 from tests.simulation.host import Driver, Host
@@ -97,13 +97,13 @@ class Master(Driver):
 
     def ask(self, number: int, last: int, w: int) -> None:
         """Wait until ``w`` nodes hold the records of an earlier append, up to ``last``."""
-        ticket = -1 - len(self._questions)
+        waiter = -1 - len(self._questions)
         try:
-            self.reign.wait(ticket, last, w)
+            self.reign.wait(waiter, last, w)
         except OverloadedError:
             return
-        self._questions[ticket] = (number, w)
-        self.after(QUESTION_S, self.reign.forget, ticket)
+        self._questions[waiter] = (number, w)
+        self.after(QUESTION_S, self.reign.forget, waiter)
         self._perform()
 
     def _time_out(self, number: int) -> None:
@@ -133,21 +133,21 @@ class Master(Driver):
 
     def _tell(self, outcome: Outcome[int] | Reached[int]) -> None:
         match outcome:
-            case Appended(ticket, offset):
-                self._open[ticket] = _Place(offset, self.reign.id.epoch, False)
-            case Replayed(ticket, offset, epoch):
-                self._open[ticket] = _Place(offset, epoch, True)
-            case Reached(tickets):
-                for ticket in tickets:
-                    self._reached(ticket)
-            case NotAppended(ticket, None):
-                self._refuse(ticket, "disk full")
-            case NotAppended(ticket, _):
-                self._refuse(ticket, "read-only" if self.reign.progress.conflict else "no quorum")
-            case EndMismatch(ticket, end_offset):
-                self._refuse(ticket, "end mismatch", end_offset)
-            case KeyReused(ticket):
-                self._refuse(ticket, "key reused")
+            case Appended(waiter, offset):
+                self._open[waiter] = _Place(offset, self.reign.id.epoch, False)
+            case Replayed(waiter, offset, epoch):
+                self._open[waiter] = _Place(offset, epoch, True)
+            case Reached(waiters):
+                for waiter in waiters:
+                    self._reached(waiter)
+            case NotAppended(waiter, None):
+                self._refuse(waiter, "disk full")
+            case NotAppended(waiter, _):
+                self._refuse(waiter, "read-only" if self.reign.progress.conflict else "no quorum")
+            case EndMismatch(waiter, end_offset):
+                self._refuse(waiter, "end mismatch", end_offset)
+            case KeyReused(waiter):
+                self._refuse(waiter, "key reused")
 
     def _refuse(self, number: int, why: str, end: int | None = None) -> None:
         if self._open.pop(number, 0) is None:
@@ -163,12 +163,12 @@ class Master(Driver):
         else:
             self.session.publish(encode(delivery), confirm=None)
 
-    def _reached(self, ticket: int) -> None:
-        if ticket < 0:
-            number, w = self._questions[ticket]
+    def _reached(self, waiter: int) -> None:
+        if waiter < 0:
+            number, w = self._questions[waiter]
             self._say(Held(self.world.now, number, w))
-        elif (place := self._open.pop(ticket, None)) is not None:
-            self._say(Answered(self.world.now, ticket, *place))
+        elif (place := self._open.pop(waiter, None)) is not None:
+            self._say(Answered(self.world.now, waiter, *place))
 
     def _commit(self, batches: tuple[Batch, ...]) -> None:
         self._writing = None
@@ -189,7 +189,7 @@ class Master(Driver):
         self._perform()
 
     def _answer_fetch(self, fetch: Fetch) -> None:
-        batches = self.log.read(fetch.from_offset, self.world.bound("unpublished.MAX_DELIVERY_BYTES"))
+        batches = self.log.read(fetch.from_offset, self.world.bound("master.publish_window.MAX_DELIVERY_BYTES"))
         if self.session is not None:
             self.session.send(fetch.reply_to, encode(self.reign.fetched(fetch, batches)))
 

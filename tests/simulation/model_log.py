@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final
 
-from replicated_log import key_index
-from replicated_log.batch import START, Batch, Position, decode_batches
-from replicated_log.keyed import Keyed
-from replicated_log.log import DiskFullError
+from replicated_log.storage import key_index
+from replicated_log.wire.batch import START, Batch, Position, decode_batches
+from replicated_log.wire.errors import DiskFullError
+from replicated_log.wire.idempotency import KeyedAppend
 from tests.simulation.history import Record
 
 _FLAGS_AT: Final = 3
@@ -34,7 +34,7 @@ class ModelDisk:
         self.batches: list[Batch] = []
         self.places: dict[int, int] = {0: 0}
         self.records: list[Record] = []
-        self.keys: dict[str, Keyed] = {}
+        self.keys: dict[str, KeyedAppend] = {}
         self.written: tuple[Batch, ...] = ()
         self.adopting: str | None = None
         self.noting = 0
@@ -172,7 +172,7 @@ class ModelLog:
             return None
         return self.disk.batches[place - 1].chain if place else START.chain
 
-    def find_key(self, key: str) -> Keyed | None:
+    def find_key(self, key: str) -> KeyedAppend | None:
         return self.disk.keys.get(key)
 
     def _room(self) -> None:

@@ -4,12 +4,12 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-import replicated_log.reign
-from replicated_log.appends import Append, Appends
-from replicated_log.batch import Batch
-from replicated_log.keyed import Keyed
-from replicated_log.reign import Reign
-from replicated_log.reign_decisions import Appended, EndMismatch, KeyReused, Replayed
+import replicated_log.master.reign
+from replicated_log.master.append_queue import Append, AppendQueue
+from replicated_log.master.decisions import Appended, EndMismatch, KeyReused, Replayed
+from replicated_log.master.reign import Reign
+from replicated_log.wire.batch import Batch
+from replicated_log.wire.idempotency import KeyedAppend
 from tests.simulation.model_log import ModelDisk, ModelLog
 from tests.simulation.surgery import Around, Surgeon, mutant
 
@@ -28,9 +28,9 @@ def _(surgeon: Surgeon) -> None:
         late.pop(disk.label, None)
         real(log, disk)
 
-    def find_key(real: Around, log: ModelLog, key: str) -> Keyed | None:
+    def find_key(real: Around, log: ModelLog, key: str) -> KeyedAppend | None:
         remembered = late[log.disk.label].keyed if log.disk.label in late else ()
-        found: Keyed | None = next((keyed for keyed in remembered if keyed.key == key), real(log, key))
+        found: KeyedAppend | None = next((keyed for keyed in remembered if keyed.key == key), real(log, key))
         return found
 
     surgeon.around(ModelDisk, "index", index)
@@ -49,10 +49,10 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("who comes with a key that is on its way does not wait for it")
 def _(surgeon: Surgeon) -> None:
-    def add(real: Around, appends: Appends[int], append: Append[int]) -> None:
+    def add(real: Around, appends: AppendQueue[int], append: Append[int]) -> None:
         real(appends, replace(append, key=None) if append.key in appends._claims else append)
 
-    surgeon.around(Appends, "add", add)
+    surgeon.around(AppendQueue, "add", add)
 
 
 @mutant("a key is not looked up")
@@ -62,59 +62,59 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("a client that goes away takes its key with it")
 def _(surgeon: Surgeon) -> None:
-    def forget(real: Around, appends: Appends[int], ticket: int) -> None:
-        real(appends, ticket)
+    def forget(real: Around, appends: AppendQueue[int], waiter: int) -> None:
+        real(appends, waiter)
         for at, append in enumerate(appends._line):
-            if append.ticket == ticket and append.key is not None and len(appends._claims[append.key]) == 1:
+            if append.waiter == waiter and append.key is not None and len(appends._claims[append.key]) == 1:
                 del appends._claims[append.key]
                 appends._line[at] = replace(append, key=None)
 
-    surgeon.around(Appends, "forget", forget)
+    surgeon.around(AppendQueue, "forget", forget)
 
 
 @mutant("a refusal uses up its key")
 def _(surgeon: Surgeon) -> None:
     used: defaultdict[int, set[str | None]] = defaultdict(set)
 
-    def add(real: Around, appends: Appends[int], append: Append[int]) -> None:
+    def add(real: Around, appends: AppendQueue[int], append: Append[int]) -> None:
         if append.key in used[id(appends)]:
-            appends._decisions.append(KeyReused(append.ticket))
+            appends._decisions.append(KeyReused(append.waiter))
         else:
             real(appends, append)
 
-    def refuse(real: Around, appends: Appends[int], append: Append[int], why: Any) -> None:
+    def refuse(real: Around, appends: AppendQueue[int], append: Append[int], why: Any) -> None:
         if append.key is not None:
             used[id(appends)].add(append.key)
         real(appends, append, why)
 
-    surgeon.around(Appends, "add", add)
-    surgeon.around(Appends, "_refuse", refuse)
-    surgeon.around(Appends, "_refuse_end", refuse)
+    surgeon.around(AppendQueue, "add", add)
+    surgeon.around(AppendQueue, "_refuse", refuse)
+    surgeon.around(AppendQueue, "_refuse_end", refuse)
 
 
 @mutant("who stands behind a refused one is forgotten")
 def _(surgeon: Surgeon) -> None:
-    def mismatch(real: Around, appends: Appends[int], append: Append[int], end_offset: int) -> None:
+    def mismatch(real: Around, appends: AppendQueue[int], append: Append[int], end_offset: int) -> None:
         if append.key is not None:
             claims = appends._claims[append.key]
             while len(claims) > 1:
                 claims.pop()
         real(appends, append, end_offset)
 
-    surgeon.around(Appends, "_mismatch", mismatch)
+    surgeon.around(AppendQueue, "_mismatch", mismatch)
 
 
 @mutant("the hash of the messages is not compared")
 def _(surgeon: Surgeon) -> None:
-    surgeon.replace(replicated_log.reign, "digest", lambda _: bytes(16))
+    surgeon.replace(replicated_log.master.reign, "digest", lambda _: bytes(16))
 
 
 @mutant("a replay does not wait for copies")
 def _(surgeon: Surgeon) -> None:
-    def replay(real: Around, appends: Appends[int], behind: Any, keyed: Keyed) -> None:
+    def replay(real: Around, appends: AppendQueue[int], behind: Any, keyed: KeyedAppend) -> None:
         real(appends, [replace(append, w=1) for append in behind], keyed)
 
-    surgeon.around(Appends, "_replay", replay)
+    surgeon.around(AppendQueue, "_replay", replay)
 
 
 @mutant("where the log should end is judged on arrival")
@@ -127,19 +127,19 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("an end is told that is not on disk yet")
 def _(surgeon: Surgeon) -> None:
-    def mismatch(real: Around, appends: Appends[int], append: Append[int], end_offset: int) -> None:
+    def mismatch(real: Around, appends: AppendQueue[int], append: Append[int], end_offset: int) -> None:
         if appends._committing and append.key is None:
             if appends._leaves(append):
-                appends._decisions.append(EndMismatch(append.ticket, end_offset))
+                appends._decisions.append(EndMismatch(append.waiter, end_offset))
         else:
             real(appends, append, end_offset)
 
-    surgeon.around(Appends, "_mismatch", mismatch)
+    surgeon.around(AppendQueue, "_mismatch", mismatch)
 
 
 @mutant("where the log should end comes before the key")
 def _(surgeon: Surgeon) -> None:
-    def key_found(real: Around, reign: Reign[int], key: str, found: Keyed | None, now: float) -> None:
+    def key_found(real: Around, reign: Reign[int], key: str, found: KeyedAppend | None, now: float) -> None:
         if found is not None:
             claims = reign._appends._claims[key]
             for append in [append for append in claims if append.if_end not in {None, reign.progress.end.offset}]:
@@ -152,7 +152,7 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("a replay is told with the epoch of this reign")
 def _(surgeon: Surgeon) -> None:
-    def key_found(real: Around, reign: Reign[int], key: str, found: Keyed | None, now: float) -> None:
+    def key_found(real: Around, reign: Reign[int], key: str, found: KeyedAppend | None, now: float) -> None:
         real(reign, key, found and replace(found, epoch=reign.id.epoch), now)
 
     surgeon.around(Reign, "key_found", key_found)
@@ -160,30 +160,30 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("a replay is told as an append")
 def _(surgeon: Surgeon) -> None:
-    def replay(real: Around, appends: Appends[int], behind: Any, keyed: Keyed) -> None:
+    def replay(real: Around, appends: AppendQueue[int], behind: Any, keyed: KeyedAppend) -> None:
         real(appends, behind, keyed)
         for at, decision in enumerate(appends._decisions):
             if isinstance(decision, Replayed):
-                appends._decisions[at] = Appended(decision.ticket, decision.offset)
+                appends._decisions[at] = Appended(decision.waiter, decision.offset)
 
-    surgeon.around(Appends, "_replay", replay)
+    surgeon.around(AppendQueue, "_replay", replay)
 
 
 @mutant("an append with a key is told as a replay")
 def _(surgeon: Surgeon) -> None:
-    def committed(real: Around, appends: Appends[int], epoch: int) -> None:
-        keyed = {append.ticket for placed in appends._committing for append, _ in placed if append.key is not None}
+    def committed(real: Around, appends: AppendQueue[int], epoch: int) -> None:
+        keyed = {append.waiter for placed in appends._committing for append, _ in placed if append.key is not None}
         real(appends, epoch)
         for at, decision in enumerate(appends._decisions):
-            if isinstance(decision, Appended) and decision.ticket in keyed:
-                appends._decisions[at] = Replayed(decision.ticket, decision.offset, epoch)
+            if isinstance(decision, Appended) and decision.waiter in keyed:
+                appends._decisions[at] = Replayed(decision.waiter, decision.offset, epoch)
 
-    surgeon.around(Appends, "committed", committed)
+    surgeon.around(AppendQueue, "committed", committed)
 
 
 @mutant("appends with a key need no quorum")
 def _(surgeon: Surgeon) -> None:
-    def key_found(real: Around, reign: Reign[int], key: str, found: Keyed | None, now: float) -> None:
+    def key_found(real: Around, reign: Reign[int], key: str, found: KeyedAppend | None, now: float) -> None:
         required, reign.require_quorum = reign.require_quorum, False
         real(reign, key, found, now)
         reign.require_quorum = required

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from replicated_log.batch import Batch
+from replicated_log.wire.batch import Batch
 from tests.simulation.model_log import ModelDisk, ModelLog
 from tests.simulation.surgery import Around, Surgeon, mutant
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from replicated_log.appends import Appends
-from replicated_log.delivery import Ack
-from replicated_log.progress import Progress, Secondary
-from replicated_log.reign import Reign
-from replicated_log.waiters import Waiters
+from replicated_log.master.append_queue import AppendQueue
+from replicated_log.master.progress import Progress, Secondary
+from replicated_log.master.reign import Reign
+from replicated_log.master.waiters import Waiters
+from replicated_log.wire.delivery import Ack
 from tests.simulation.surgery import Around, Surgeon, mutant
 
 
@@ -174,10 +174,10 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("records of one batch are all said to be at its first offset")
 def _(surgeon: Surgeon) -> None:
-    def take(real: Around, appends: Appends[int], offset: int) -> Any:
+    def take(real: Around, appends: AppendQueue[int], offset: int) -> Any:
         known = len(appends._committing)
         taken = real(appends, offset)
         appends._committing[known:] = [[(append, offset) for append in taken]] if taken else []
         return taken
 
-    surgeon.around(Appends, "take", take)
+    surgeon.around(AppendQueue, "take", take)

@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from replicated_log import batch as batch_module
-from replicated_log import intake as intake_module
-from replicated_log import outstanding_fetch
-from replicated_log.batch import Batch, Position
-from replicated_log.delivery import Beat, Fetched, LiveBatches, ReignId
-from replicated_log.early import EarlyBatches
-from replicated_log.intake import Intake
+from replicated_log.secondary import intake as intake_module
+from replicated_log.secondary import outstanding_fetch
+from replicated_log.secondary.intake import Intake
+from replicated_log.secondary.reorder_buffer import ReorderBuffer
+from replicated_log.wire import batch as batch_module
+from replicated_log.wire.batch import Batch, Position
+from replicated_log.wire.delivery import Beat, Fetched, LiveBatches, ReignId
 from tests.simulation.surgery import Around, Surgeon, mutant
 
 
@@ -132,14 +132,14 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("early batches of another reign are kept, and taken")
 def _(surgeon: Surgeon) -> None:
-    def take(early: EarlyBatches, reign: ReignId, offset: int) -> Batch | None:
+    def take(early: ReorderBuffer, reign: ReignId, offset: int) -> Batch | None:
         sender, _ = early._batches.get(offset, (reign, None))
-        with patch.object(EarlyBatches, "take", real_take):
+        with patch.object(ReorderBuffer, "take", real_take):
             return early.take(sender, offset)
 
-    real_take = EarlyBatches.take
-    surgeon.replace(EarlyBatches, "take", take)
-    surgeon.replace(EarlyBatches, "drop_others", lambda *_: None)
+    real_take = ReorderBuffer.take
+    surgeon.replace(ReorderBuffer, "take", take)
+    surgeon.replace(ReorderBuffer, "drop_others", lambda *_: None)
 
 
 @mutant("a secondary never leaves the first reign it follows")

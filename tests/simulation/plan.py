@@ -14,18 +14,18 @@ MIN_FAULTS: Final = 5
 MASTER: Final = "master"
 
 TINY_BOUNDS: Final[dict[str, tuple[int, ...]]] = {
-    "intake.MAX_EARLY_BYTES": (400, 1000),
-    "pending.MAX_PENDING_BYTES": (400, 1000),
-    "pending.MAX_COMMIT_BYTES": (300, 1000),
-    "intake.MAX_DELAYED_ACKS": (3, 10),
-    "unpublished.MAX_DELIVERY_BYTES": (400, 1000),
-    "unpublished.MAX_UNCONFIRMED": (1, 3),
-    "unpublished.MAX_UNPUBLISHED_BYTES": (500, 2000),
-    "reign.MAX_COMMIT_BATCHES": (1, 3),
-    "appends.MAX_BATCH_RECORDS": (3, 5),
-    "reign.MAX_WAITING": (15, 60),
-    "reign.MAX_UNCOMMITTED_BYTES": (350, 1400),
-    "progress._RECENT_CHAINS": (3, 10),
+    "secondary.intake.MAX_EARLY_BYTES": (400, 1000),
+    "secondary.persist_queue.MAX_PENDING_BYTES": (400, 1000),
+    "secondary.persist_queue.MAX_COMMIT_BYTES": (300, 1000),
+    "secondary.intake.MAX_DELAYED_ACKS": (3, 10),
+    "master.publish_window.MAX_DELIVERY_BYTES": (400, 1000),
+    "master.publish_window.MAX_UNCONFIRMED": (1, 3),
+    "master.publish_window.MAX_UNPUBLISHED_BYTES": (500, 2000),
+    "master.reign.MAX_COMMIT_BATCHES": (1, 3),
+    "master.append_queue.MAX_BATCH_RECORDS": (3, 5),
+    "master.reign.MAX_WAITING": (15, 60),
+    "master.reign.MAX_UNCOMMITTED_BYTES": (350, 1400),
+    "master.progress._RECENT_CHAINS": (3, 10),
 }
 """The protocol's bounds, by module and name, made so small that a short history meets them."""
 

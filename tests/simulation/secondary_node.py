@@ -3,10 +3,10 @@
 from collections import deque
 from typing import Final
 
-from replicated_log.delivery import Ack, Envelope, Fetch, MalformedDeliveryError, decode, encode
-from replicated_log.intake import Intake, Latency
-from replicated_log.intake_decisions import Persist, Send
-from replicated_log.log import DiskFullError
+from replicated_log.secondary.decisions import Persist, Send
+from replicated_log.secondary.intake import Intake, Latency
+from replicated_log.wire.delivery import Ack, Envelope, Fetch, MalformedDeliveryError, decode, encode
+from replicated_log.wire.errors import DiskFullError
 from tests.simulation.broker import Session
 from tests.simulation.history import Read
 from tests.simulation.host import Driver, Host

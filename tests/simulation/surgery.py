@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from unittest.mock import patch
 
-from replicated_log.batch import Batch
+from replicated_log.wire.batch import Batch
 from tests.simulation.checker import Violation
 from tests.simulation.model_log import ModelLog
 from tests.simulation.run import run_seed

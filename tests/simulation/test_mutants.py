@@ -1,6 +1,6 @@
 import pytest
 
-from replicated_log.waiters import Waiters
+from replicated_log.master.waiters import Waiters
 from tests.simulation import mutants  # noqa: F401 - plants the bugs
 from tests.simulation.run import run_seed, shorten
 from tests.simulation.surgery import MUTANTS, hunt

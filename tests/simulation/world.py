@@ -5,11 +5,12 @@ changes as little as possible elsewhere.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from heapq import heappop, heappush
 from importlib import import_module
 from random import Random
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from zlib import crc32
 
 from tests.simulation.broker import Broker
@@ -17,7 +18,7 @@ from tests.simulation.history import Cluster, DiskSeen, Durable, Event, Opened, 
 from tests.simulation.host import Host
 from tests.simulation.master_node import Master
 from tests.simulation.model_log import ModelDisk
-from tests.simulation.plan import MASTER, TINY_BOUNDS, Node, Plan
+from tests.simulation.plan import MASTER, Node, Plan
 from tests.simulation.secondary_node import Secondary
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class World:
 
     def bound(self, name: str) -> int:
         """One of the protocol's bounds, as it is in this world."""
-        module, constant = name.split(".")
+        module, constant = name.rsplit(".", 1)
         value: int = getattr(import_module(f"replicated_log.{module}"), constant)
         return value
 
@@ -125,15 +126,10 @@ class World:
 @contextmanager
 def bounds(values: dict[str, int]) -> Iterator[None]:
     """The protocol's bounds with these values."""
-    modules = {name: import_module(f"replicated_log.{name.split('.')[0]}") for name in TINY_BOUNDS}
-    before = {name: getattr(modules[name], name.split(".")[1]) for name in values}
-    try:
+    with ExitStack() as patched:
         for name, value in values.items():
-            setattr(modules[name], name.split(".")[1], value)
+            patched.enter_context(patch(f"replicated_log.{name}", value))
         yield
-    finally:
-        for name, value in before.items():
-            setattr(modules[name], name.split(".")[1], value)
 
 
 def _where(error: Exception) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from replicated_log.batch import START, Batch, Position, encode_batch
-from replicated_log.delivery import FOLLOWING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
-from replicated_log.keyed import Keyed, digest
+from replicated_log.wire.batch import START, Batch, Position, encode_batch
+from replicated_log.wire.delivery import FOLLOWING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+from replicated_log.wire.idempotency import KeyedAppend, digest
 
 LOG_ID: Final = "0123456789abcdef" * 2
 OTHER_LOG_ID: Final = "fedcba9876543210" * 2
@@ -39,11 +39,11 @@ def make_keyed_batch(
 ) -> Batch:
     """Of several appends, each with its key, if it has one, and its messages."""
     messages: list[bytes] = []
-    keyed: list[Keyed] = []
+    keyed: list[KeyedAppend] = []
     for key, texts in appends:
         encoded = [text.encode() for text in texts]
         if key is not None:
-            keyed.append(Keyed(key, digest(encoded), previous.offset + len(messages), len(encoded), epoch))
+            keyed.append(KeyedAppend(key, digest(encoded), previous.offset + len(messages), len(encoded), epoch))
         messages.extend(encoded)
     return encode_batch(messages, log_id=log_id, epoch=epoch, time_ms=1_000, previous=previous, keyed=keyed)
 

@@ -2,10 +2,10 @@
 
 from itertools import count
 
-from replicated_log.batch import START, Batch, Position
-from replicated_log.delivery import Ack, Beat, Fetch, Fetched, LiveBatches
-from replicated_log.intake import Intake, Latency
-from replicated_log.intake_decisions import Notice, Persist, Send
+from replicated_log.secondary.decisions import Notice, Persist, Send
+from replicated_log.secondary.intake import Intake, Latency
+from replicated_log.wire.batch import START, Batch, Position
+from replicated_log.wire.delivery import Ack, Beat, Fetch, Fetched, LiveBatches
 from tests.unit.builders import LOG_ID, make_beat, make_fetched
 
 

@@ -5,14 +5,14 @@ from typing import Protocol
 
 import pytest
 
-from replicated_log import key_index
-from replicated_log.batch import MAX_BATCH_BYTES, START, Batch, Position
-from replicated_log.keyed import Keyed, digest
+from replicated_log.storage import key_index
+from replicated_log.wire.batch import MAX_BATCH_BYTES, START, Batch, Position
+from replicated_log.wire.idempotency import KeyedAppend, digest
 from tests.unit.builders import LOG_ID, make_batches, make_keyed_batch
 
 
 class WritableLog(Protocol):
-    """The part of :class:`replicated_log.log.Log` that this contract is about."""
+    """The part of :class:`replicated_log.storage.log.Log` that this contract is about."""
 
     @property
     def end(self) -> Position: ...
@@ -28,11 +28,11 @@ class WritableLog(Protocol):
 
 
 class ReadableLog(Protocol):
-    """The part of :class:`replicated_log.log.LogReader` that this contract is about."""
+    """The part of :class:`replicated_log.storage.log.LogReader` that this contract is about."""
 
     def read(self, from_offset: int, max_bytes: int, /) -> list[Batch]: ...
     def chain_at(self, offset: int, /) -> bytes | None: ...
-    def find_key(self, key: str, /) -> Keyed | None: ...
+    def find_key(self, key: str, /) -> KeyedAppend | None: ...
 
 
 BATCHES = make_batches("a", ["b", "c", "d"], "e" * 1_000, [""], ["f", "g"])
@@ -122,9 +122,9 @@ class LogContract:
         log.adopt(LOG_ID)
         log.append([make_keyed_batch((None, ["a"]), ("k1", ["b", "c"]), ("k2", ["d"]), epoch=3)])
         log.append([make_keyed_batch(("k3", ["b", "c"]), previous=log.end, epoch=4)])
-        assert reader.find_key("k1") == Keyed("k1", digest([b"b", b"c"]), 1, 2, 3)
-        assert reader.find_key("k2") == Keyed("k2", digest([b"d"]), 3, 1, 3)
-        assert reader.find_key("k3") == Keyed("k3", digest([b"b", b"c"]), 4, 2, 4)
+        assert reader.find_key("k1") == KeyedAppend("k1", digest([b"b", b"c"]), 1, 2, 3)
+        assert reader.find_key("k2") == KeyedAppend("k2", digest([b"d"]), 3, 1, 3)
+        assert reader.find_key("k3") == KeyedAppend("k3", digest([b"b", b"c"]), 4, 2, 4)
         for other in ("k4", "K1", "k1 ", ""):
             assert reader.find_key(other) is None
 

@@ -7,7 +7,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from replicated_log.log import Log
+from replicated_log.storage.log import Log
 from tests.unit.builders import make_batches
 
 RECORDS_PER_COMMIT = 3

@@ -1,0 +1,88 @@
+"""The index of idempotency keys: a table beside the batches, written in the same commit, that says where each key is.
+
+What an append with that key was, its batch says; so a row that is found is verified, and one that is lost to damage is
+not noticed but when the log is opened (in its last batches) or checked. Appends that have a key are numbered through,
+from the log's first one on, and the last REMEMBERED of them are in the table; so it is the same wherever the log is.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from replicated_log.wire.batch import Batch
+from replicated_log.wire.idempotency import KeyedAppend
+
+REMEMBERED: Final = 1_000_000
+
+SCHEMA: Final = """
+CREATE TABLE keys (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    first_offset INTEGER NOT NULL
+) STRICT;
+"""
+
+
+def last_number(connection: sqlite3.Connection) -> int:
+    """The number of the log's last append that has a key; 0 without one."""
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM keys").fetchone()[0])
+
+
+def remember(connection: sqlite3.Connection, last: int, keyed: Sequence[KeyedAppend]) -> None:
+    """Put the keys of some appends into the table, behind number ``last``; and forget as many as there are too many.
+
+    The caller has begun a transaction.
+    """
+    # A key that was forgotten may have been used again, and the one who used it last is the one to be found.
+    rows = [(number, append.key, append.first_offset) for number, append in enumerate(keyed, last + 1)]
+    connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", rows)
+    if (forgotten := last + len(keyed) - REMEMBERED) > 0:
+        connection.execute("DELETE FROM keys WHERE number <= ?", (forgotten,))
+
+
+def find(connection: sqlite3.Connection, key: str) -> int | None:
+    """The first offset of the append that has this key."""
+    row = connection.execute("SELECT first_offset FROM keys WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def missing(connection: sqlite3.Connection, batch: Batch) -> str | None:
+    """What is wrong with the rows of one of the last batches; None when nothing is."""
+    for keyed in batch.keyed:
+        found = find(connection, keyed.key)
+        if found is None or found < keyed.first_offset:  # Beyond it, the key was used again.
+            return f"the index does not have key {keyed.key!r}"
+    return None
+
+
+class IndexCheck:
+    """Compares the table with all batches of the log, which are shown to it one after the other."""
+
+    def __init__(self, connection: sqlite3.Connection, last: int) -> None:
+        self._connection = connection
+        self._last = last
+        self._number = 0
+        self._rows = 0
+
+    def fault(self, batch: Batch) -> str | None:
+        """What is wrong with the rows of the next batch; None when nothing is."""
+        return next((fault for keyed in batch.keyed if (fault := self._fault(keyed))), None)
+
+    def fault_at_end(self) -> str | None:
+        """What is wrong with the table as a whole; None when nothing is."""
+        rows = self._connection.execute("SELECT count(*) FROM keys").fetchone()[0]
+        if (rows, self._last) == (self._rows, self._number):
+            return None
+        return f"the index has {rows} keys up to number {self._last}, and should have {self._rows} up to {self._number}"
+
+    def _fault(self, keyed: KeyedAppend) -> str | None:
+        self._number += 1
+        if self._number <= self._last - REMEMBERED:
+            return None
+        row = self._connection.execute("SELECT number, first_offset FROM keys WHERE key = ?", (keyed.key,)).fetchone()
+        if row == (self._number, keyed.first_offset):
+            self._rows += 1
+            return None
+        if row is not None and row[0] > self._number:
+            return None  # The key was used again; its row is compared then.
+        return f"the index has the wrong row, or none, for key {keyed.key!r}"

@@ -1,0 +1,452 @@
+from collections.abc import Iterable
+
+import pytest
+
+import replicated_log.master.reign
+from replicated_log.master.append_queue import MESSAGE_OVERHEAD_BYTES
+from replicated_log.master.decisions import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain
+from replicated_log.master.progress import UNHEALTHY_AFTER_S
+from replicated_log.master.reign import (
+    HEARING_S,
+    HEARING_UNCONNECTED_S,
+    MAX_COMMIT_BATCHES,
+    OverloadedError,
+    ReadOnlyError,
+    Reign,
+)
+from replicated_log.wire.batch import (
+    HEADER_BYTES,
+    LENGTH_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_RECORDS,
+    START,
+    Batch,
+    Position,
+)
+from replicated_log.wire.delivery import JOINING, LiveBatches
+from tests.unit.builders import LOG_ID, OTHER_LOG_ID, REIGN, make_ack, make_batches, make_fetch, only
+
+MIB = 1 << 20
+
+
+def new_reign(*secondaries: str, end: Position = START, require_quorum: bool = False) -> Reign[str]:
+    reign = Reign[str](REIGN, secondaries, end, require_quorum=require_quorum)
+    reign.connected("acks")
+    return reign
+
+
+def heard_reign(*secondaries: str) -> Reign[str]:
+    """One that has heard each of its secondaries say that it has no log yet."""
+    reign = new_reign(*secondaries)
+    for node in secondaries:
+        reign.receive(make_ack(START, node=node, log_id=None, state=JOINING), 0.0)
+    return reign
+
+
+def append(reign: Reign[str], *texts: str, w: int = 1, now: float = 0.0) -> None:
+    """Each text is a waiter and its message."""
+    for text in texts:
+        reign.append(text, [text.encode()], w=w, time_ms=1_000, now=now)
+
+
+def commit(reign: Reign[str]) -> list[Batch]:
+    """Do the commit that is due, and nothing after it."""
+    (due,) = only(reign.decisions(), Commit)
+    reign.committed()
+    return list(due.batches)
+
+
+def append_and_commit(reign: Reign[str], *texts: str, w: int = 1) -> list[Batch]:
+    append(reign, *texts, w=w)
+    return commit(reign)
+
+
+def published(decisions: Iterable[object]) -> list[Batch]:
+    """The batches that are to be published."""
+    deliveries = [decision.delivery for decision in decisions if isinstance(decision, Publish)]
+    return [batch for delivery in deliveries if isinstance(delivery, LiveBatches) for batch in delivery.batches]
+
+
+def texts(batches: Iterable[Batch]) -> list[list[str]]:
+    return [batch.messages() for batch in batches]
+
+
+def test_an_append_is_committed_and_only_then_answered_and_published() -> None:
+    reign = new_reign()
+    append(reign, "a")
+    (due,) = reign.decisions()
+    assert isinstance(due, Commit)
+    assert texts(due.batches) == [["a"]]
+    assert due.batches[0].follows(START)
+    assert (due.batches[0].log_id, due.batches[0].epoch, due.batches[0].time_ms) == (LOG_ID, 1, 1_000)
+    assert reign.decisions() == []
+
+    reign.committed()
+    assert reign.decisions() == [Publish(LiveBatches(REIGN, due.batches, "acks")), Appended("a", 0), Reached(["a"])]
+    assert reign.decisions() == []
+
+
+def test_the_log_goes_on_where_it_ended() -> None:
+    (last,) = make_batches(["x", "y"])
+    reign = new_reign(end=last.end)
+    (batch,) = append_and_commit(reign, "a")
+    assert batch.follows(last.end)
+    assert only(reign.decisions(), Appended) == [Appended("a", 2)]
+
+
+def test_appends_that_come_while_a_commit_runs_form_one_batch_in_order() -> None:
+    reign = new_reign()
+    append(reign, "a")
+    (first,) = only(reign.decisions(), Commit)
+    append(reign, "b", "c", "d")
+    assert reign.decisions() == []
+    assert reign.waiting == 4
+
+    reign.committed()
+    (second,) = only(decisions := reign.decisions(), Commit)
+    assert texts(second.batches) == [["b", "c", "d"]]
+    assert second.batches[0].follows(first.batches[0].end)
+    assert only(decisions, Appended) == [Appended("a", 0)]
+
+    reign.committed()
+    assert only(reign.decisions(), Appended) == [Appended("b", 1), Appended("c", 2), Appended("d", 3)]
+    assert reign.waiting == 0
+
+
+def test_the_messages_of_one_append_stay_together() -> None:
+    reign = new_reign()
+    append(reign, "a")
+    reign.append("several", [b"b", b"c"], w=1, time_ms=0, now=0.0)
+    append(reign, "d")
+    assert texts(commit(reign)) == [["a", "b", "c", "d"]]
+    assert only(reign.decisions(), Appended) == [Appended("a", 0), Appended("several", 1), Appended("d", 3)]
+
+
+def test_appends_too_large_for_one_batch_take_several_and_too_many_for_one_commit_take_two() -> None:
+    reign = new_reign()
+    most = (MAX_BATCH_BYTES - HEADER_BYTES) // (MIB + LENGTH_BYTES)
+    appended = most * MAX_COMMIT_BATCHES + 1
+    for number in range(appended):
+        reign.append(str(number), [b"x" * MIB], w=1, time_ms=0, now=0.0)
+
+    assert [batch.count for batch in commit(reign)] == [most] * MAX_COMMIT_BATCHES
+    assert [batch.count for batch in commit(reign)] == [1]
+    assert reign.progress.end.offset == appended
+
+
+def test_a_batch_may_be_as_large_as_allowed_and_no_larger() -> None:
+    reign = new_reign()
+    largest = MAX_BATCH_BYTES - HEADER_BYTES - 2 * LENGTH_BYTES
+    for waiter, size in (("a", 1), ("b", largest - 1), ("c", 2), ("d", largest - 1)):
+        reign.append(waiter, [b"x" * size], w=1, time_ms=0, now=0.0)
+    batches = commit(reign)
+    assert [batch.count for batch in batches] == [2, 1, 1]
+    assert len(batches[0].data) == MAX_BATCH_BYTES
+
+
+def test_a_batch_has_no_more_records_than_allowed() -> None:
+    reign = new_reign()
+    reign.append("many", [b"x"] * (MAX_BATCH_RECORDS - 1), w=1, time_ms=0, now=0.0)
+    append(reign, "a", "b")
+    assert [batch.count for batch in commit(reign)] == [MAX_BATCH_RECORDS, 1]
+
+
+def test_w_nodes_must_hold_a_record_before_its_ticket_is_reached() -> None:
+    reign = heard_reign("node1", "node2", "node3")
+    for w in (1, 2, 3, 4):
+        append(reign, f"w={w}", w=w)
+    (batch,) = commit(reign)
+    assert only(reign.decisions(), Reached) == [Reached(["w=1"])]
+    for node, reached in (("node2", "w=2"), ("node1", "w=3"), ("node3", "w=4")):
+        reign.receive(make_ack(batch.end, node=node), 0.0)
+        reign.receive(make_ack(batch.end, node=node), 0.0)
+        assert only(reign.decisions(), Reached) == [Reached([reached])]
+
+
+def test_an_append_of_several_messages_is_reached_with_its_last_one() -> None:
+    reign = heard_reign("node1")
+    reign.append("all", [b"a", b"b"], w=2, time_ms=0, now=0.0)
+    (batch,) = commit(reign)
+    for position, reached in ((START, []), (batch.end, [Reached(["all"])])):
+        reign.receive(make_ack(position), 0.0)
+        assert only(reign.decisions(), Reached) == reached
+
+
+def test_one_ack_reaches_all_records_below_it() -> None:
+    reign = heard_reign("node1")
+    batches = [append_and_commit(reign, text, w=2)[0] for text in "abc"]
+    reign.receive(make_ack(batches[1].end), 0.0)
+    assert only(reign.decisions(), Reached) == [Reached(["a"]), Reached(["b"])]
+
+
+def test_acks_of_nodes_that_are_not_configured_reach_nothing() -> None:
+    reign = heard_reign("node1")
+    (batch,) = append_and_commit(reign, "a", w=2)
+    reign.receive(make_ack(batch.end, node="observer"), 0.0)
+    assert only(reign.decisions(), Reached) == []
+
+
+def test_an_old_chain_is_read_before_its_ack_reaches_anything() -> None:
+    log = make_batches("a", "b")
+    reign = new_reign("node1", end=log[1].end)
+    reign.wait("waiter", 0, w=2)
+    reign.receive(make_ack(log[0].end), 0.0)
+    assert reign.decisions() == [ReadChain(1)]
+    reign.chain_read(1, log[0].chain, 0.0)
+    assert reign.decisions() == [Reached(["waiter"])]
+
+
+def test_a_chain_that_was_not_read_when_the_connection_was_lost_is_asked_for_again() -> None:
+    log = make_batches("a", "b")
+    reign = new_reign("node1", end=log[1].end)
+    for _ in range(2):
+        reign.receive(make_ack(log[0].end), 0.0)
+        assert reign.decisions() == [ReadChain(1)]
+        reign.receive(make_ack(log[0].end), 0.0)
+        assert reign.decisions() == []
+        reign.connection_lost()
+
+
+def test_a_chain_that_a_late_ack_asked_for_is_asked_for_again_on_the_next_connection() -> None:
+    log = make_batches("a", "b")
+    reign = new_reign("node1", end=log[1].end)
+    reign.connection_lost()
+    reign.receive(make_ack(log[0].end), 0.0)
+    assert reign.decisions() == [ReadChain(1)]
+    reign.connected("acks")
+    reign.receive(make_ack(log[0].end), 0.0)
+    assert only(reign.decisions(), ReadChain) == [ReadChain(1)]
+
+
+def test_waiting_for_what_is_held_already_ends_at_once() -> None:
+    (batch,) = make_batches("a")
+    reign = new_reign("node1", end=batch.end)
+    reign.wait("one", 0, w=1)
+    reign.wait("two", 0, w=2)
+    assert reign.decisions() == [Reached(["one"])]
+    reign.receive(make_ack(batch.end), 0.0)
+    assert reign.decisions() == [Reached(["two"])]
+
+
+def test_a_forgotten_ticket_is_never_reached_and_what_it_appended_is_published() -> None:
+    reign = heard_reign("node1")
+    (batch,) = append_and_commit(reign, "a", w=2)
+    reign.forget("a")
+    assert reign.waiting == 0
+    reign.receive(make_ack(batch.end), 0.0)
+    decisions = reign.decisions()
+    assert published(decisions) == [batch]
+    assert only(decisions, Reached) == []
+
+
+def test_a_ticket_forgotten_before_its_commit_is_never_heard_of_and_what_it_appended_is_published() -> None:
+    reign = heard_reign("node1")
+    append(reign, "a", "b", w=2)
+    reign.forget("a")
+    (due,) = only(reign.decisions(), Commit)
+    reign.forget("b")
+    reign.committed()
+    decisions = reign.decisions()
+    assert texts(published(decisions)) == [["a", "b"]]
+    assert only(decisions, Appended) == []
+    assert reign.waiting == 0
+    reign.receive(make_ack(due.batches[0].end), 0.0)
+    assert reign.decisions() == []
+
+
+def test_a_refused_commit_appends_nothing_and_the_next_takes_its_offsets() -> None:
+    reign = new_reign()
+    append(reign, "a", "b")
+    assert only(reign.decisions(), Commit)
+    append(reign, "c")
+    reign.commit_refused()
+    (retry,) = only(decisions := reign.decisions(), Commit)
+    assert decisions[1:3] == [NotAppended("a", None), NotAppended("b", None)]
+    assert texts(retry.batches) == [["c"]]
+    reign.committed()
+    decisions = reign.decisions()
+    assert only(decisions, Appended) == [Appended("c", 0)]
+    assert texts(published(decisions)) == [["c"]]
+
+
+def test_a_master_whose_secondary_holds_more_refuses_to_append_until_that_is_settled() -> None:
+    reign = new_reign("node1")
+    (newer,) = make_batches("a")
+    reign.receive(make_ack(newer.end, reign=None), 0.0)
+    with pytest.raises(ReadOnlyError, match="node1 holds 1 records"):
+        append(reign, "b")
+    assert reign.decisions() == []
+    assert reign.waiting == 0
+
+    reign.receive(make_ack(START, disk_id="new"), 0.0)
+    assert texts(append_and_commit(reign, "c")) == [["c"]]
+
+
+def test_what_waits_when_a_conflict_shows_is_not_appended_and_what_is_being_committed_is() -> None:
+    reign = heard_reign("node1")
+    append(reign, "a")
+    assert only(reign.decisions(), Commit)
+    append(reign, "b", "c")
+    reign.receive(make_ack(make_batches(*"xyz")[-1].end, reign=None), 0.0)
+    conflict = reign.progress.conflict
+    assert conflict is not None
+    assert reign.decisions() == [NotAppended("b", conflict), NotAppended("c", conflict)]
+
+    reign.committed()
+    decisions = reign.decisions()
+    assert only(decisions, Appended) == [Appended("a", 0)]
+    assert only(decisions, Commit) == []
+    assert reign.waiting == 0
+
+
+@pytest.mark.parametrize("end", [START, make_batches("a")[0].end], ids=["new", "old"])
+def test_a_reign_commits_nothing_until_it_has_heard_every_configured_secondary(end: Position) -> None:
+    reign = new_reign("node1", "node2", end=end)
+    append(reign, "b")
+    reign.receive(make_ack(START, node="node1"), 0.0)
+    reign.receive(make_ack(START, node="observer"), 0.0)
+    reign.receive(make_fetch(0, node="node2"), 0.0)
+    assert only(reign.decisions(), Commit) == []
+    reign.receive(make_ack(START, node="node2", log_id=None, reign=None, state=JOINING), 0.0)
+    assert texts(commit(reign)) == [["b"]]
+
+
+def test_a_secondary_is_not_heard_while_the_chain_of_its_ack_is_being_read() -> None:
+    log = make_batches("a", "b", "c")
+    reign = new_reign("node1", end=log[2].end)
+    append(reign, "d")
+    reign.receive(make_ack(log[1].end), 0.0)
+    assert reign.decisions() == [ReadChain(2)]
+    reign.chain_read(2, START.chain, 0.0)
+    assert reign.decisions() == [NotAppended("d", reign.progress.conflict)]
+
+
+def test_hearing_does_not_end_while_the_chain_of_an_ack_is_being_read() -> None:
+    log = make_batches("a", "b", "c")
+    reign = new_reign("node1", "node2", end=log[2].end)
+    append(reign, "d")
+    reign.tick(0.0)
+    reign.receive(make_ack(log[1].end), HEARING_S - 0.5)
+    assert only(reign.decisions(), ReadChain) == [ReadChain(2)]
+    reign.tick(HEARING_S)
+    reign.tick(HEARING_S + 5)
+    assert only(reign.decisions(), Commit) == []
+    reign.chain_read(2, log[1].chain, HEARING_S + 5)
+    assert only(reign.decisions(), Commit) == []
+    reign.tick(HEARING_S + 6)
+    assert texts(commit(reign)) == [["d"]]
+
+
+def test_a_reign_does_not_wait_for_ever_to_hear_its_secondaries() -> None:
+    (old,) = make_batches("a")
+    reign = new_reign("node1", end=old.end)
+    append(reign, "b")
+    for now, commits in ((100.0, 0), (100.0 + HEARING_S - 0.125, 0), (100.0 + HEARING_S, 1)):
+        reign.tick(now)
+        assert len(only(reign.decisions(), Commit)) == commits
+
+
+def test_a_reign_that_is_not_connected_waits_longer_and_anew_from_its_first_connection() -> None:
+    for connected_at, commits_at in ((None, HEARING_UNCONNECTED_S), (3.0, 3.0 + HEARING_S), (3.9, 3.9 + HEARING_S)):
+        reign = Reign[str](REIGN, ["node1"], START)
+        append(reign, "a")
+        reign.tick(0.0)
+        if connected_at is not None:
+            for at in (connected_at, connected_at + 0.5):  # Only the first connection counts.
+                reign.connection_lost()
+                reign.connected("acks")
+                reign.tick(at)
+        reign.tick(commits_at - 0.01)
+        assert only(reign.decisions(), Commit) == []
+        reign.tick(commits_at)
+        assert texts(commit(reign)) == [["a"]]
+
+
+def test_what_waits_is_bounded_be_it_for_the_disk_or_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicated_log.master.reign, "MAX_WAITING", 3)
+    reign = heard_reign("node1")
+    (first,) = append_and_commit(reign, "a", w=2)
+    append(reign, "b", w=2)
+    assert only(reign.decisions(), Commit)
+    append(reign, "c", w=2)
+    with pytest.raises(OverloadedError):
+        append(reign, "d")
+    assert reign.waiting == 3
+    reign.receive(make_ack(first.end), 0.0)
+    append(reign, "d")
+    reign.forget("b")
+    reign.committed()
+    append(reign, "e")
+    assert texts(commit(reign)) == [["c", "d", "e"]]
+
+
+SMALL_BYTES = 1 + LENGTH_BYTES + MESSAGE_OVERHEAD_BYTES
+"""What a message of one byte takes of memory."""
+
+
+def test_the_bytes_that_wait_for_the_disk_are_bounded_and_free_when_stored_or_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replicated_log.master.reign, "MAX_UNCOMMITTED_BYTES", 2 * SMALL_BYTES)
+    reign = heard_reign("node1")
+    for end_of_wait in (reign.committed, reign.commit_refused, reign.committed):
+        append(reign, "a", "b", w=2)
+        assert only(reign.decisions(), Commit)
+        with pytest.raises(OverloadedError, match=f"{2 * SMALL_BYTES} bytes"):
+            append(reign, "c")
+        end_of_wait()
+        reign.decisions()
+        reign.forget("a")
+        reign.forget("b")
+
+
+def test_the_bytes_that_a_conflict_refuses_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicated_log.master.reign, "MAX_UNCOMMITTED_BYTES", 2 * SMALL_BYTES)
+    reign = heard_reign("node1")
+    for _ in range(2):
+        append(reign, "a", "b")
+        reign.receive(make_ack(make_batches("x")[-1].end, reign=None), 0.0)
+        assert len(only(reign.decisions(), NotAppended)) == 2
+        reign.receive(make_ack(START), 0.0)
+
+
+def test_what_waits_to_hear_the_secondaries_is_refused_when_one_holds_more() -> None:
+    log = make_batches("a", "b")
+    reign = new_reign("node1", "node2", end=log[0].end)
+    append(reign, "c")
+    assert reign.decisions() == []
+    reign.receive(make_ack(log[1].end), 0.0)
+    assert reign.decisions() == [NotAppended("c", reign.progress.conflict)]
+
+
+def test_where_a_quorum_is_required_appends_are_refused_while_fewer_nodes_are_alive() -> None:
+    reign = new_reign("node1", "node2", require_quorum=True)
+    with pytest.raises(ReadOnlyError, match="1 of 3 nodes are alive"):
+        append(reign, "a")
+    assert reign.decisions() == []
+
+    reign.receive(make_ack(START), 100.0)
+    reign.tick(100.0)
+    reign.tick(100.0 + HEARING_S)
+    append(reign, "b", now=100.0 + UNHEALTHY_AFTER_S - 0.1)
+    assert texts(commit(reign)) == [["b"]]
+    with pytest.raises(ReadOnlyError, match="1 of 3 nodes are alive"):
+        append(reign, "c", now=100.0 + UNHEALTHY_AFTER_S)
+
+
+def test_a_fetch_is_answered_with_stored_batches_and_how_far_has_been_published() -> None:
+    reign = new_reign()
+    batches = append_and_commit(reign, "a")
+    reign.decisions()
+    fetch = make_fetch(0, node="anyone", log_id=None)
+    reign.receive(fetch, 0.0)
+    assert reign.decisions() == [AnswerFetch(fetch)]
+    answer = reign.fetched(fetch, batches)
+    assert (answer.reign, answer.request_id, answer.end_offset) == (REIGN, fetch.request_id, 1)
+    assert list(answer.batches) == batches
+
+
+def test_a_fetch_of_another_log_is_not_answered() -> None:
+    reign = new_reign()
+    reign.receive(make_fetch(0, log_id=OTHER_LOG_ID), 0.0)
+    assert reign.decisions() == []
