@@ -84,7 +84,7 @@ def test_the_document_is_sound_and_says_what_the_code_says() -> None:
 
 def test_every_problem_in_the_code_is_in_the_document_and_the_other_way_round() -> None:
     raised, texts = set(), set()
-    for file in [file for part in ("infra", "master", "secondary") for file in (ROOT / part).rglob("*.py")]:
+    for file in [file for part in ("infra", "node", "master", "secondary") for file in (ROOT / part).rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
                 case ast.Call(ast.Name("HttpProblem"), [ast.Constant(int(status)), ast.Constant(str(code)), *_]):
