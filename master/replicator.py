@@ -22,7 +22,6 @@ from replicated_log.master.decisions import AnswerFetch, Appended, Commit, FindK
 from replicated_log.master.reign import ReadOnlyError, Reign
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import (
-    BEAT_INTERVAL_S,
     Ack,
     Beat,
     Fetch,
@@ -55,6 +54,7 @@ class Replicator:
         self._name = name
         self._names = names
         self._amqp_urls = amqp_urls
+        self._timings = reign.timings
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._callbacks = Callbacks()
@@ -191,8 +191,8 @@ class Replicator:
                     self.metrics.appended(pending.started)
                 case Commit(batches):
                     self._log.append(batches, partial(self._on_committed, batches), self._on_not_committed)
-                case Publish(delivery):
-                    self._publish(delivery)
+                case Publish(delivery, expires_s):
+                    self._publish(delivery, expires_s)
                 case FindKey() | ReadChain() | AnswerFetch():
                     self._reads.ask(decision)
                 case _:
@@ -241,11 +241,11 @@ class Replicator:
         while True:
             self.reign.tick(time.monotonic())
             self._perform()
-            await asyncio.sleep(BEAT_INTERVAL_S)
+            await asyncio.sleep(self._timings.beat_s)
 
-    def _publish(self, delivery: LiveBatches | Beat) -> None:
+    def _publish(self, delivery: LiveBatches | Beat, expires_s: float | None) -> None:
         assert self._session is not None
-        self._session.publish(self._names.exchange, encode(delivery), partial(self._on_published, delivery))
+        self._session.publish(self._names.exchange, encode(delivery, expires_s), partial(self._on_published, delivery))
 
     def _published(self, delivery: LiveBatches | Beat, taken: bool) -> None:
         self.metrics.published(delivery, taken=taken)

@@ -56,7 +56,13 @@ async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
         assert log.log.log_id is not None
         reign_id = ReignId(log.log.log_id, epoch, secrets.token_hex(8))
         replicator = Replicator(
-            Reign(reign_id, settings.secondaries, log.log.end, require_quorum=settings.require_quorum),
+            Reign(
+                reign_id,
+                settings.secondaries,
+                log.log.end,
+                require_quorum=settings.require_quorum,
+                timings=node.timings,
+            ),
             log,
             name=node.name,
             names=Names(node.log_name),

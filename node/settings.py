@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from replicated_log.timings import DEFAULT, Timings
 from replicated_log.write_concern import ALL, InvalidWriteConcernError, resolve
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -33,6 +34,7 @@ class NodeSettings:
     amqp_urls: tuple[str, ...]
     log_name: str
     log_level: str
+    timings: Timings = DEFAULT
 
 
 def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> NodeSettings:
@@ -55,6 +57,7 @@ def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> N
         amqp_urls=_read_amqp_urls(environ),
         log_name=log_name,
         log_level=log_level,
+        timings=_read_timings(environ),
     )
 
 
@@ -95,6 +98,19 @@ def read_flag(environ: Mapping[str, str], variable: str) -> bool:
     if text not in _FLAGS:
         raise InvalidSettingError(f"REPLOG_{variable} must be 1 or 0, not {text!r}")
     return _FLAGS[text]
+
+
+def _read_timings(environ: Mapping[str, str]) -> Timings:
+    """After how many seconds of silence a node is suspected, and after how many it is unhealthy."""
+    text = environ.get("REPLOG_HEALTH", f"{DEFAULT.suspected_s:g},{DEFAULT.unhealthy_s:g}")
+    try:
+        suspected_s, unhealthy_s = map(float, text.split(","))
+    except ValueError as error:
+        raise InvalidSettingError(f"REPLOG_HEALTH must be suspected,unhealthy in seconds, not {text!r}") from error
+    try:
+        return Timings.of(suspected_s, unhealthy_s)
+    except ValueError as error:
+        raise InvalidSettingError(f"REPLOG_HEALTH, not {text!r}: {error}") from error
 
 
 def _read_amqp_urls(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,6 +7,10 @@ suspected, and after how much it is unhealthy. Every node of a cluster should ha
 from dataclasses import dataclass
 from typing import Final, Self
 
+LEAST_S: Final = 0.1
+MOST_S: Final = 3600.0
+"""The two that may be set lie between these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
@@ -55,10 +59,14 @@ class Timings:
 
     @classmethod
     def of(cls, suspected_s: float = 3.0, unhealthy_s: float = 10.0) -> Self:
-        """All of them, from the two that may be set. Raises ValueError unless 0 < suspected_s < unhealthy_s."""
-        if not 0 < suspected_s < unhealthy_s:
+        """All of them, from the two that may be set.
+
+        Raises ValueError unless LEAST_S <= suspected_s < unhealthy_s <= MOST_S.
+        """
+        if not LEAST_S <= suspected_s < unhealthy_s <= MOST_S:
             raise ValueError(
-                f"suspected ({suspected_s:g} s) must be more than 0, and less than unhealthy ({unhealthy_s:g} s)"
+                f"suspected ({suspected_s:g} s) must be {LEAST_S:g} s at least, and less than unhealthy "
+                f"({unhealthy_s:g} s), which must be {MOST_S:g} s at most"
             )
         beat_s = min(1.0, suspected_s / 3)
         return cls(
@@ -69,7 +77,7 @@ class Timings:
             hearing_s=2 * suspected_s / 3,
             hearing_unconnected_s=4 * suspected_s / 3,
             fetch_s=5 * suspected_s / 3,
-            max_fetch_s=80.0,
+            max_fetch_s=16 * (5 * suspected_s / 3),
             disk_full_retry_s=beat_s,
             silence_s=unhealthy_s,
             publish_s=unhealthy_s / 2,

@@ -22,16 +22,14 @@ from infra.rabbitmq.session import PREFETCH, Session
 from infra.rabbitmq.trouble import BrokerLostError
 from node.health import NotReady
 from node.metrics import CollectedBy, Commits
-from replicated_log.master.progress import SUSPECTED_AFTER_S
 from replicated_log.secondary.decisions import Notice, Persist, Send
 from replicated_log.secondary.intake import Intake
+from replicated_log.timings import Timings
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
 from replicated_log.wire.errors import DiskFullError
 from secondary.simulation import Effects, Simulation
 
-SILENCE_S: Final = 10.0
-"""After this long without a delivery, the way here may be broken: the session is made anew."""
 MAX_UNSENT: Final = 1000
 SETTLE_AT: Final = PREFETCH // 2
 """So many deliveries at least are settled at once,"""
@@ -44,7 +42,16 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """Carries out the intake's decisions: every event is followed by :meth:`_perform`, so none waits."""
 
-    def __init__(self, log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str], effects: Effects) -> None:
+    def __init__(
+        self,
+        log: LogThread,
+        *,
+        name: str,
+        names: Names,
+        amqp_urls: Sequence[str],
+        effects: Effects,
+        timings: Timings,
+    ) -> None:
         self.simulation = Simulation(effects)
         self.intake = Intake(
             node=name,
@@ -54,6 +61,7 @@ class Receiver:
             end=log.log.end,
             latency=self.simulation.draw(),
             fresh_id=lambda: secrets.token_hex(8),
+            timings=timings,
         )
         self.committed = OffsetWatch(self._committed_end)
         self.connected = False
@@ -66,6 +74,7 @@ class Receiver:
         self._name = name
         self._names = names
         self._amqp_urls = amqp_urls
+        self._timings = timings
         self._loop = asyncio.get_running_loop()
         self._beat_at: float | None = None
         self._wakes_at = inf
@@ -105,7 +114,7 @@ class Receiver:
         if self._beat_at is None:
             return NotReady("no-master", "no beat of a master has come yet")
         silence_s = self._loop.time() - self._beat_at
-        if silence_s >= SUSPECTED_AFTER_S:
+        if silence_s >= self._timings.suspected_s:
             return NotReady("no-master", f"the last beat of the master came {silence_s:.1f} s ago")
         return None
 
@@ -231,15 +240,15 @@ class Receiver:
         """Settle what is finished with: persisted, dropped, or held in memory because its delay is simulated.
 
         Many at once, and at each beat, since each settling costs the broker and this node about as much as an ack.
-        Raises BrokerLostError when nothing is delivered any more.
+        Raises BrokerLostError when nothing was delivered for ``timings.silence_s``: the way here may be broken.
         """
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_S):
                     await self._settles.wait()
             self._settles.clear()
-            if self._loop.time() - self._heard_at > SILENCE_S:
-                raise BrokerLostError(f"nothing was delivered for {SILENCE_S:g} s")
+            if self._loop.time() - self._heard_at > self._timings.silence_s:
+                raise BrokerLostError(f"nothing was delivered for {self._timings.silence_s:g} s")
             last = None
             while self._unsettled and not self.intake.needs(self._unsettled[0][1]):
                 last, _ = self._unsettled.popleft()

@@ -19,11 +19,11 @@ from infra.broker.child_process import start_child
 from infra.broker.free_ports import free_ports
 from infra.rabbitmq.reconnecting import CONNECT_TIMEOUT_S, HEARTBEAT_S
 from infra.rabbitmq.session import PUBLISH_TIMEOUT_S
-from secondary.receiver import SILENCE_S
+from replicated_log.timings import DEFAULT
 
 PATIENCE_S = 60.0
 """How long a condition may take to come true before a test fails. Never a measure of speed."""
-LONGEST_TIMEOUT_S = max(CONNECT_TIMEOUT_S, PUBLISH_TIMEOUT_S, SILENCE_S, 3 * (HEARTBEAT_S + 1))
+LONGEST_TIMEOUT_S = max(CONNECT_TIMEOUT_S, PUBLISH_TIMEOUT_S, DEFAULT.silence_s, 3 * (HEARTBEAT_S + 1))
 """Of all that a node may run into with the broker; the last is aiormq's patience with a silent connection."""
 
 

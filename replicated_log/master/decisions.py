@@ -82,9 +82,13 @@ class KeyUnreadable(Generic[Waiter]):
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Publish to the fanout exchange. For batches, call :meth:`Reign.confirmed` when the broker has confirmed."""
+    """Publish to the fanout exchange. For batches, call :meth:`Reign.confirmed` when the broker has confirmed.
+
+    The broker is to drop it when it has waited ``expires_s`` seconds in a queue; None: never.
+    """
 
     delivery: LiveBatches | Beat
+    expires_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

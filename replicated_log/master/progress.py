@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from replicated_log.timings import DEFAULT, Timings
 from replicated_log.wire.batch import START, Position
 from replicated_log.wire.delivery import DIVERGED, Ack, Fetch, ReignId
 from replicated_log.write_concern import majority
 
-SUSPECTED_AFTER_S: Final = 3.0
-UNHEALTHY_AFTER_S: Final = 10.0
 MAX_OBSERVERS: Final = 100
 _RECENT_ACKS: Final = 1024
 _RECENT_CHAINS: Final = 4096
@@ -37,6 +36,7 @@ class Secondary:
     """What the master knows of one secondary. ``acked_end`` is verified: everything below is on ``disk_id``."""
 
     name: str
+    timings: Timings
     acked_end: int = 0
     disk_id: str | None = None
     counts_from_beat: int = 0
@@ -60,9 +60,9 @@ class Secondary:
         if self.last_seen is None:
             return Health.UNKNOWN
         silence = now - self.last_seen
-        if silence < SUSPECTED_AFTER_S:
+        if silence < self.timings.suspected_s:
             return Health.HEALTHY
-        return Health.SUSPECTED if silence < UNHEALTHY_AFTER_S else Health.UNHEALTHY
+        return Health.SUSPECTED if silence < self.timings.unhealthy_s else Health.UNHEALTHY
 
     def acked_at(self, offset: int) -> float | None:
         """When this node's ack of ``offset`` came; None when it has not, or too long ago to tell."""
@@ -81,11 +81,12 @@ class Progress:
     asked for far more often than it changes.
     """
 
-    def __init__(self, reign: ReignId, secondaries: Iterable[str], end: Position) -> None:
+    def __init__(self, reign: ReignId, secondaries: Iterable[str], end: Position, timings: Timings = DEFAULT) -> None:
         self.reign = reign
+        self.timings = timings
         self.beats = 0
         self.end = end
-        self.secondaries = {name: Secondary(name) for name in secondaries}
+        self.secondaries = {name: Secondary(name, timings) for name in secondaries}
         self.observers: dict[str, Secondary] = {}
         self._update_held()
         self._chains = {START.offset: START.chain, end.offset: end.chain}
@@ -236,4 +237,4 @@ class Progress:
             return self.secondaries[name]
         if name not in self.observers and len(self.observers) >= MAX_OBSERVERS:
             del self.observers[next(iter(self.observers))]
-        return self.observers.setdefault(name, Secondary(name))
+        return self.observers.setdefault(name, Secondary(name, self.timings))

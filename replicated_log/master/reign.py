@@ -12,8 +12,8 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 3.  Batches are published to the fanout exchange in log order, with a bounded window of unconfirmed deliveries.
     A confirm frees the window and never counts as a copy. Nothing is ever published twice: after a (re)connection, a
     refused publish, or when too much waits, publishing goes on at the log's end, and whoever lacks something fetches.
-4.  A beat each second says how far has been published, and how far a majority holds. A secondary answers each beat
-    with an ack, so a lost ack costs a second.
+4.  A beat each ``timings.beat_s`` says how far has been published, and how far a majority holds. A secondary answers
+    each beat with an ack, so a lost ack costs no more than the time between two beats.
 5.  Acks are cumulative. One counts only if its node is configured, its log and reign are this one's, and its chain
     equals the master's own at that offset. After an own restart everybody counts 0 until the first such ack. An ack of
     another disk id sets its node's count to 0; from then on only a disk counts that has heard a beat sent after that,
@@ -22,8 +22,8 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
 7.  When a configured secondary holds records that this log does not (more of them, others, those of another log), or
     knows another master of this log that is not older, the master may have lost its past: it refuses appends until
     the node's log turns out to be its own, or the node has another disk. So that it learns this before it adds to what
-    is left, a reign commits nothing until it has judged an ack of every configured secondary, or HEARING_S have passed
-    and no ack that came by then is still to be judged.
+    is left, a reign commits nothing until it has judged an ack of every configured secondary, or ``timings.hearing_s``
+    have passed since it was first connected, and no ack that came by then is still to be judged.
 8.  If a quorum is required, the master also refuses appends while fewer than a majority of the configured nodes are
     alive. Silence never changes how many nodes must ack.
 9.  An append may have a key. The first one to come with a key claims it, and the log is asked for the key; meanwhile,
@@ -47,15 +47,13 @@ from replicated_log.master.decisions import AnswerFetch, Commit, Decision, Publi
 from replicated_log.master.progress import Progress
 from replicated_log.master.publish_window import PublishWindow
 from replicated_log.master.waiters import Waiters
+from replicated_log.timings import DEFAULT, Timings
 from replicated_log.wire.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, Batch, Position, append_size, encode_batch
-from replicated_log.wire.delivery import BEAT_INTERVAL_S, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
+from replicated_log.wire.delivery import Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 from replicated_log.wire.errors import CorruptLogError
 from replicated_log.wire.idempotency import KeyedAppend, digest, is_key
 from replicated_log.write_concern import majority
 
-HEARING_S: Final = 2.0
-"""From the first connection on; without one, HEARING_UNCONNECTED_S from the beginning."""
-HEARING_UNCONNECTED_S: Final = 4.0
 MAX_WAITING: Final = 20_000
 """Appends that wait, be it for the disk or for copies."""
 MAX_UNCOMMITTED_BYTES: Final = 64 << 20
@@ -75,12 +73,19 @@ class Reign(Generic[Waiter]):
     """Invariant: what is published is on the master's disk; what waits to be published ends at the log's end."""
 
     def __init__(
-        self, reign: ReignId, secondaries: Iterable[str], end: Position, *, require_quorum: bool = False
+        self,
+        reign: ReignId,
+        secondaries: Iterable[str],
+        end: Position,
+        *,
+        require_quorum: bool = False,
+        timings: Timings = DEFAULT,
     ) -> None:
         """Begin with the log on disk up to ``end``; ``secondaries`` are the configured ones, by name."""
         self.id = reign
         self.require_quorum = require_quorum
-        self.progress = Progress(reign, secondaries, end)
+        self.timings = timings
+        self.progress = Progress(reign, secondaries, end, timings)
         self._decisions: deque[Decision[Waiter]] = deque()
         # While clients are told, who may be many, the disk and the secondaries are at work already.
         self._first: deque[Commit | Publish] = deque()
@@ -237,21 +242,21 @@ class Reign(Generic[Waiter]):
         return Fetched(self.id, fetch.request_id, self.published_end, tuple(batches))
 
     def tick(self, now: float) -> None:
-        """Time passes. To be called at least every BEAT_INTERVAL_S, and at once after :meth:`connected`."""
+        """Time passes. To be called at least every ``timings.beat_s``, and at once after :meth:`connected`."""
         self._limit_hearing(now)
         if self._reply_to is not None and now >= self._next_beat:
-            self._next_beat = now + BEAT_INTERVAL_S
+            self._next_beat = now + self.timings.beat_s
             self._plan_publish()
             self.progress.beats += 1
             beat = Beat(self.id, self.progress.beats, self.published_end, self.progress.committed_end, self._reply_to)
-            self._first.append(Publish(beat))
+            self._first.append(Publish(beat, self.timings.beat_expires_s))
 
     def _limit_hearing(self, now: float) -> None:
         if self._reply_to is not None and not self._asked:
             self._asked = True
-            self._hear_until = now + HEARING_S
+            self._hear_until = now + self.timings.hearing_s
         elif self._hear_until is None:
-            self._hear_until = now + HEARING_UNCONNECTED_S
+            self._hear_until = now + self.timings.hearing_unconnected_s
         elif now >= self._hear_until and not self.progress.verifying:
             self._hearing = False
 

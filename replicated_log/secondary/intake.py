@@ -32,12 +32,12 @@ from replicated_log.secondary.delay_line import DelayLine
 from replicated_log.secondary.outstanding_fetch import OutstandingFetch
 from replicated_log.secondary.persist_queue import PersistQueue
 from replicated_log.secondary.reorder_buffer import ReorderBuffer
+from replicated_log.timings import DEFAULT, Timings
 from replicated_log.wire.batch import START, Batch, Position
 from replicated_log.wire.delivery import DIVERGED, FOLLOWING, JOINING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 
 MAX_EARLY_BYTES: Final = 16 << 20
 MAX_DELAYED_ACKS: Final = 1 << 16
-DISK_FULL_RETRY_S: Final = 1.0
 _MAX_NOTICES: Final = 1000
 
 
@@ -62,6 +62,7 @@ class Intake:
         end: Position,
         latency: Latency,
         fresh_id: Callable[[], str],
+        timings: Timings = DEFAULT,
     ) -> None:
         """Begin with the log on disk up to ``end``, which holds batches of epochs up to ``epoch``.
 
@@ -80,6 +81,7 @@ class Intake:
         self.committed_end = 0
         self.counts: Counter[str] = Counter()
         self._fresh_id = fresh_id
+        self._timings = timings
         self._decisions: deque[Decision] = deque()
         self._noticed: set[str] = set()
         self._acks_to: str | None = None
@@ -92,7 +94,7 @@ class Intake:
         self._delayed_acks: DelayLine[tuple[Position, str]] = DelayLine()
         self._covers: str | None = None
         self._beat = 0
-        self._fetch = OutstandingFetch()
+        self._fetch = OutstandingFetch(timings)
 
     @property
     def state(self) -> str:
@@ -180,7 +182,7 @@ class Intake:
         self._fetch.forget()
         self.accepted = self.on_disk
         self.diverged = False  # If what is on disk diverges too, that will show again.
-        self._retry_at = now + DISK_FULL_RETRY_S
+        self._retry_at = now + self._timings.disk_full_retry_s
         if not self.disk_full:
             self.disk_full = True
             self._decisions.append(Notice("the disk is full: nothing is persisted or acked until there is room"))

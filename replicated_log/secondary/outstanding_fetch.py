@@ -1,19 +1,20 @@
 """A secondary's question to the master for what it lacks."""
 
-from typing import Final
-
-FETCH_TIMEOUT_S: Final = 5.0
-MAX_FETCH_TIMEOUT_S: Final = 80.0
-"""Each timeout doubles the next one, and each answer sets it by the time it took: a slow way is not asked in vain."""
+from replicated_log.timings import Timings
 
 
 class OutstandingFetch:
-    """Invariant: at most one fetch is outstanding, that of the id that was asked with last."""
+    """Invariant: at most one fetch is outstanding, that of the id that was asked with last.
 
-    def __init__(self) -> None:
+    The first one may take ``timings.fetch_s``. Each timeout doubles the next one, up to ``timings.max_fetch_s``, and
+    each answer sets it by the time it took: a slow way is not asked in vain.
+    """
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
         self._request_id: str | None = None
         self._asked_at = 0.0
-        self._timeout_s = FETCH_TIMEOUT_S
+        self._timeout_s = self._timings.fetch_s
 
     def __bool__(self) -> bool:
         return self._request_id is not None
@@ -33,7 +34,7 @@ class OutstandingFetch:
         if request_id != self._request_id:
             return False
         self._request_id = None
-        self._timeout_s = min(max(FETCH_TIMEOUT_S, 2 * (now - self._asked_at)), MAX_FETCH_TIMEOUT_S)
+        self._timeout_s = min(max(self._timings.fetch_s, 2 * (now - self._asked_at)), self._timings.max_fetch_s)
         return True
 
     def given_up(self, now: float) -> bool:
@@ -41,7 +42,7 @@ class OutstandingFetch:
         if self.deadline is None or now < self.deadline:
             return False
         self._request_id = None
-        self._timeout_s = min(2 * self._timeout_s, MAX_FETCH_TIMEOUT_S)
+        self._timeout_s = min(2 * self._timeout_s, self._timings.max_fetch_s)
         return True
 
     def forget(self) -> None:
@@ -51,4 +52,4 @@ class OutstandingFetch:
     def begin_anew(self) -> None:
         """There is another way to ask by: what was learned of the last one does not hold for it."""
         self._request_id = None
-        self._timeout_s = FETCH_TIMEOUT_S
+        self._timeout_s = self._timings.fetch_s

@@ -23,9 +23,6 @@ from replicated_log.wire.batch import CHAIN_BYTES, Batch, MalformedBatchError, P
 VERSION: Final = 1
 MAX_DELIVERY_BYTES: Final = 4 << 20
 """No delivery's body is longer. RabbitMQ 4 refuses 16 MiB, and a queue silently drops what exceeds its own bound."""
-BEAT_INTERVAL_S: Final = 1.0
-BEAT_EXPIRATION_S: Final = 3.0
-"""A beat that waited this long in a queue says nothing any more: the broker drops it."""
 
 JOINING: Final = "joining"
 FOLLOWING: Final = "following"
@@ -129,7 +126,12 @@ class Envelope:
     expiration_s: float | None = None
 
 
-def encode(delivery: Delivery) -> Envelope:
+def encode(delivery: Delivery, expires_s: float | None = None) -> Envelope:
+    """The envelope of a delivery. A broker drops it when it has waited ``expires_s`` seconds; None: never.
+
+    Only beats may expire: one that waited long says nothing any more.
+    """
+    assert expires_s is None or isinstance(delivery, Beat)
     match delivery:
         case LiveBatches(reign, batches, reply_to):
             name = f"{batches[0].first_offset}-{batches[-1].end.offset - 1}"
@@ -137,7 +139,7 @@ def encode(delivery: Delivery) -> Envelope:
         case Beat(reign, number, end_offset, committed_end, reply_to):
             ends = {"end_offset": end_offset, "committed_end": committed_end}
             body = {**_reign_fields(reign), "number": number, **ends}
-            return Envelope("beat", _json(body), _headers(), reply_to=reply_to, expiration_s=BEAT_EXPIRATION_S)
+            return Envelope("beat", _json(body), _headers(), reply_to=reply_to, expiration_s=expires_s)
         case Ack(node, disk_id, log_id, epoch, reign, beat, acked, state, covers):
             always = _json_of_node(node, disk_id, log_id, epoch, reign, state)
             text = f'{always},"beat":{beat},"acked_end":{acked.offset},"chain":"{acked.chain.hex()}"}}'

@@ -18,9 +18,9 @@ from replicated_log.master.decisions import (
 )
 from replicated_log.master.reign import OverloadedError, ReadOnlyError, Reign
 from replicated_log.secondary.decisions import Persist
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import (
-    BEAT_INTERVAL_S,
     Ack,
     Beat,
     Envelope,
@@ -37,7 +37,6 @@ from tests.simulation.history import Answered, Broken, Heard, Held, Read, Refuse
 from tests.simulation.host import Driver, Host
 from tests.simulation.plan import Append
 
-PUBLISH_TIMEOUT_S: Final = 5.0
 QUESTION_S: Final = 5.0
 
 
@@ -117,8 +116,8 @@ class Master(Driver):
     def _perform(self) -> None:
         for decision in self.reign.decisions():
             match decision:
-                case Publish(delivery):
-                    self._publish(delivery)
+                case Publish(delivery, expires_s):
+                    self._publish(delivery, expires_s)
                 case Commit(batches):
                     self._writing = Persist(None, 0, batches)
                     self.after(self._disk_time(), self._commit, batches)
@@ -153,7 +152,7 @@ class Master(Driver):
         if self._open.pop(number, 0) is None:
             self._say(Refused(self.world.now, number, why, end))
 
-    def _publish(self, delivery: LiveBatches | Beat) -> None:
+    def _publish(self, delivery: LiveBatches | Beat, expires_s: float | None) -> None:
         if self.session is None:
             return
         if isinstance(delivery, LiveBatches):
@@ -161,7 +160,7 @@ class Master(Driver):
             self._unconfirmed[self._published] = self.world.now
             self.session.publish(encode(delivery), confirm=self._published)
         else:
-            self.session.publish(encode(delivery), confirm=None)
+            self.session.publish(encode(delivery, expires_s), confirm=None)
 
     def _reached(self, waiter: int) -> None:
         if waiter < 0:
@@ -194,10 +193,10 @@ class Master(Driver):
             self.session.send(fetch.reply_to, encode(self.reign.fetched(fetch, batches)))
 
     def _tick(self) -> None:
-        if self._unconfirmed and self.world.now - min(self._unconfirmed.values()) > PUBLISH_TIMEOUT_S:
+        if self._unconfirmed and self.world.now - min(self._unconfirmed.values()) > DEFAULT.publish_s:
             self.give_up_session()
         self._beat()
-        self.after(BEAT_INTERVAL_S, self._tick)
+        self.after(DEFAULT.beat_s, self._tick)
 
     def _beat(self) -> None:
         self.reign.tick(self.clock)

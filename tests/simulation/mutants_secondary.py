@@ -5,9 +5,10 @@ from typing import Any
 from unittest.mock import patch
 
 from replicated_log.secondary import intake as intake_module
-from replicated_log.secondary import outstanding_fetch
 from replicated_log.secondary.intake import Intake
+from replicated_log.secondary.outstanding_fetch import OutstandingFetch
 from replicated_log.secondary.reorder_buffer import ReorderBuffer
+from replicated_log.timings import Timings
 from replicated_log.wire import batch as batch_module
 from replicated_log.wire.batch import Batch, Position
 from replicated_log.wire.delivery import Beat, Fetched, LiveBatches, ReignId
@@ -103,7 +104,10 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("a fetch has no timeout")
 def _(surgeon: Surgeon) -> None:
-    surgeon.replace(outstanding_fetch, "FETCH_TIMEOUT_S", 1e9)
+    def init(real: Around, fetch: OutstandingFetch, timings: Timings) -> None:
+        real(fetch, replace(timings, fetch_s=1e9))
+
+    surgeon.around(OutstandingFetch, "__init__", init)
 
 
 @mutant("a beat does not say that there is more to fetch")

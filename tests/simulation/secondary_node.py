@@ -5,13 +5,13 @@ from typing import Final
 
 from replicated_log.secondary.decisions import Persist, Send
 from replicated_log.secondary.intake import Intake, Latency
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.delivery import Ack, Envelope, Fetch, MalformedDeliveryError, decode, encode
 from replicated_log.wire.errors import DiskFullError
 from tests.simulation.broker import Session
 from tests.simulation.history import Read
 from tests.simulation.host import Driver, Host
 
-SILENCE_S: Final = 10.0
 SETTLE_S: Final = 0.2
 
 
@@ -51,10 +51,10 @@ class Secondary(Driver):
             self.after(max(wakeup - self.clock, 1e-6), self._wake_up)
 
     def _watch(self) -> None:
-        if self.world.now - self._heard > SILENCE_S:
+        if self.world.now - self._heard > DEFAULT.silence_s:
             self._heard = self.world.now
             self.give_up_session()
-        self.after(SILENCE_S / 4, self._watch)
+        self.after(DEFAULT.silence_s / 4, self._watch)
 
     def _wake_up(self) -> None:
         self._wakeup = None

@@ -2,6 +2,7 @@ import pytest
 
 from infra.broker.find import given_broker
 from node.settings import InvalidSettingError, read_flag, read_node_settings, read_write_concern
+from replicated_log.timings import DEFAULT, Timings
 
 
 @pytest.mark.parametrize("asked", ["1", "3", "majority", "all"])
@@ -46,3 +47,25 @@ def test_a_broker_that_is_no_url_is_refused_at_the_start(text: str) -> None:
 def test_of_several_brokers_that_are_given_the_first_one_is_asked_how_it_is() -> None:
     broker = given_broker("amqp://user:secret@a:5671/ amqp://b/")
     assert (broker.management_url, broker.management_auth) == ("http://a:15672", ("user", "secret"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "timings"),
+    [
+        ({}, DEFAULT),
+        ({"REPLOG_HEALTH": "0.5,2"}, Timings.of(0.5, 2)),
+        ({"REPLOG_HEALTH": " 6, 20 "}, Timings.of(6, 20)),
+    ],
+)
+def test_all_time_outs_follow_from_when_a_node_is_suspected_and_unhealthy(
+    environ: dict[str, str], timings: Timings
+) -> None:
+    assert read_node_settings(environ, name="node1", http="127.0.0.1:0").timings == timings
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "3,10,20", "3;10", "10,3", "3,3", "0,10", "-1,10", "three,ten", "nan,10", "3,inf"]
+)
+def test_a_health_that_no_cluster_could_live_with_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(InvalidSettingError, match=r"^REPLOG_HEALTH"):
+        read_node_settings({"REPLOG_HEALTH": text}, name="node1", http="127.0.0.1:0")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from replicated_log.master.progress import MAX_OBSERVERS, SUSPECTED_AFTER_S, UNHEALTHY_AFTER_S, Health, Progress
+from replicated_log.master.progress import MAX_OBSERVERS, Health, Progress
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.batch import START, Position
 from replicated_log.wire.delivery import DIVERGED, JOINING, ReignId
 from tests.unit.builders import OTHER_LOG_ID, REIGN, make_ack, make_batches, make_fetch, make_reign
@@ -109,10 +110,10 @@ def test_what_a_stranger_holds_is_no_conflict() -> None:
     ("silence_s", "health", "alive"),
     [
         (0.0, Health.HEALTHY, 2),
-        (SUSPECTED_AFTER_S - 0.125, Health.HEALTHY, 2),
-        (SUSPECTED_AFTER_S, Health.SUSPECTED, 2),
-        (UNHEALTHY_AFTER_S - 0.125, Health.SUSPECTED, 2),
-        (UNHEALTHY_AFTER_S, Health.UNHEALTHY, 1),
+        (DEFAULT.suspected_s - 0.125, Health.HEALTHY, 2),
+        (DEFAULT.suspected_s, Health.SUSPECTED, 2),
+        (DEFAULT.unhealthy_s - 0.125, Health.SUSPECTED, 2),
+        (DEFAULT.unhealthy_s, Health.UNHEALTHY, 1),
         (1e6, Health.UNHEALTHY, 1),
     ],
 )

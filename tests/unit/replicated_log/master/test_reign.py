@@ -5,15 +5,13 @@ import pytest
 import replicated_log.master.reign
 from replicated_log.master.append_queue import MESSAGE_OVERHEAD_BYTES
 from replicated_log.master.decisions import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain
-from replicated_log.master.progress import UNHEALTHY_AFTER_S
 from replicated_log.master.reign import (
-    HEARING_S,
-    HEARING_UNCONNECTED_S,
     MAX_COMMIT_BATCHES,
     OverloadedError,
     ReadOnlyError,
     Reign,
 )
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.batch import (
     HEADER_BYTES,
     LENGTH_BYTES,
@@ -326,14 +324,14 @@ def test_hearing_does_not_end_while_the_chain_of_an_ack_is_being_read() -> None:
     reign = new_reign("node1", "node2", end=log[2].end)
     append(reign, "d")
     reign.tick(0.0)
-    reign.receive(make_ack(log[1].end), HEARING_S - 0.5)
+    reign.receive(make_ack(log[1].end), DEFAULT.hearing_s - 0.5)
     assert only(reign.decisions(), ReadChain) == [ReadChain(2)]
-    reign.tick(HEARING_S)
-    reign.tick(HEARING_S + 5)
+    reign.tick(DEFAULT.hearing_s)
+    reign.tick(DEFAULT.hearing_s + 5)
     assert only(reign.decisions(), Commit) == []
-    reign.chain_read(2, log[1].chain, HEARING_S + 5)
+    reign.chain_read(2, log[1].chain, DEFAULT.hearing_s + 5)
     assert only(reign.decisions(), Commit) == []
-    reign.tick(HEARING_S + 6)
+    reign.tick(DEFAULT.hearing_s + 6)
     assert texts(commit(reign)) == [["d"]]
 
 
@@ -341,13 +339,17 @@ def test_a_reign_does_not_wait_for_ever_to_hear_its_secondaries() -> None:
     (old,) = make_batches("a")
     reign = new_reign("node1", end=old.end)
     append(reign, "b")
-    for now, commits in ((100.0, 0), (100.0 + HEARING_S - 0.125, 0), (100.0 + HEARING_S, 1)):
+    for now, commits in ((100.0, 0), (100.0 + DEFAULT.hearing_s - 0.125, 0), (100.0 + DEFAULT.hearing_s, 1)):
         reign.tick(now)
         assert len(only(reign.decisions(), Commit)) == commits
 
 
 def test_a_reign_that_is_not_connected_waits_longer_and_anew_from_its_first_connection() -> None:
-    for connected_at, commits_at in ((None, HEARING_UNCONNECTED_S), (3.0, 3.0 + HEARING_S), (3.9, 3.9 + HEARING_S)):
+    for connected_at, commits_at in (
+        (None, DEFAULT.hearing_unconnected_s),
+        (3.0, 3.0 + DEFAULT.hearing_s),
+        (3.9, 3.9 + DEFAULT.hearing_s),
+    ):
         reign = Reign[str](REIGN, ["node1"], START)
         append(reign, "a")
         reign.tick(0.0)
@@ -427,11 +429,11 @@ def test_where_a_quorum_is_required_appends_are_refused_while_fewer_nodes_are_al
 
     reign.receive(make_ack(START), 100.0)
     reign.tick(100.0)
-    reign.tick(100.0 + HEARING_S)
-    append(reign, "b", now=100.0 + UNHEALTHY_AFTER_S - 0.1)
+    reign.tick(100.0 + DEFAULT.hearing_s)
+    append(reign, "b", now=100.0 + DEFAULT.unhealthy_s - 0.1)
     assert texts(commit(reign)) == [["b"]]
     with pytest.raises(ReadOnlyError, match="1 of 3 nodes are alive"):
-        append(reign, "c", now=100.0 + UNHEALTHY_AFTER_S)
+        append(reign, "c", now=100.0 + DEFAULT.unhealthy_s)
 
 
 def test_a_fetch_is_answered_with_stored_batches_and_how_far_has_been_published() -> None:

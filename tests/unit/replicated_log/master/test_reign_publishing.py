@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from replicated_log.master.decisions import Commit, Publish
 from replicated_log.master.publish_window import MAX_UNCONFIRMED
 from replicated_log.master.reign import Reign
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.batch import START
-from replicated_log.wire.delivery import BEAT_INTERVAL_S, MAX_DELIVERY_BYTES, Beat, LiveBatches
+from replicated_log.wire.delivery import MAX_DELIVERY_BYTES, Beat, LiveBatches
 from tests.unit.builders import REIGN, make_ack, only
 
 
@@ -130,7 +131,7 @@ def test_a_beat_goes_out_at_once_and_then_each_second() -> None:
         if reign.decisions():
             beats_at.append(now)
     assert beats_at == [100.0, 101.0, 102.5, 103.5]
-    assert BEAT_INTERVAL_S == 1.0
+    assert DEFAULT.beat_s == 1.0
 
     reign.connection_lost()
     reign.connected("acks")
@@ -227,7 +228,7 @@ class WhateverHappens(RuleBasedStateMachine):
 
     @rule()
     def beat(self) -> None:
-        self.now += BEAT_INTERVAL_S
+        self.now += DEFAULT.beat_s
         self.reign.tick(self.now)
 
     @invariant()

@@ -1,7 +1,6 @@
 """How a secondary joins a log, gets what it lacks, and lives with a full disk."""
 
-from replicated_log.secondary.intake import DISK_FULL_RETRY_S
-from replicated_log.secondary.outstanding_fetch import FETCH_TIMEOUT_S, MAX_FETCH_TIMEOUT_S
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.batch import START
 from replicated_log.wire.delivery import FOLLOWING, JOINING, Fetch
 from tests.unit.builders import (
@@ -97,10 +96,10 @@ def test_the_next_fetch_does_not_wait_for_the_disk() -> None:
 def test_a_fetch_that_is_not_answered_in_time_is_made_anew_under_another_id() -> None:
     driven = following_intake()
     driven.receive(make_beat(END.offset))
-    assert driven.intake.next_wakeup() == FETCH_TIMEOUT_S
-    driven.wait_until(FETCH_TIMEOUT_S - 0.1)
+    assert driven.intake.next_wakeup() == DEFAULT.fetch_s
+    driven.wait_until(DEFAULT.fetch_s - 0.1)
     assert len(driven.fetches) == 1
-    driven.wait_until(FETCH_TIMEOUT_S)
+    driven.wait_until(DEFAULT.fetch_s)
     assert len({fetch.request_id for fetch in driven.fetches}) == len(driven.fetches) == 2
     driven.answer(*LOG)
     assert driven.stored == LOG
@@ -109,19 +108,19 @@ def test_a_fetch_that_is_not_answered_in_time_is_made_anew_under_another_id() ->
 def test_each_timeout_doubles_the_next_one_up_to_a_bound_until_the_next_connection() -> None:
     driven = following_intake()
     driven.receive(make_beat(END.offset))
-    due, timeout = 0.0, FETCH_TIMEOUT_S
+    due, timeout = 0.0, DEFAULT.fetch_s
     for fetches in range(1, 9):
         assert len(driven.fetches) == fetches
         due += timeout
         assert driven.intake.next_wakeup() == due
         driven.wait_until(due)
-        timeout = min(2 * timeout, MAX_FETCH_TIMEOUT_S)
-    assert timeout == MAX_FETCH_TIMEOUT_S
+        timeout = min(2 * timeout, DEFAULT.max_fetch_s)
+    assert timeout == DEFAULT.max_fetch_s
 
     driven.intake.connection_lost()
     driven.intake.connected("new answers")
     driven.receive(make_beat(END.offset))
-    assert driven.intake.next_wakeup() == driven.now + FETCH_TIMEOUT_S
+    assert driven.intake.next_wakeup() == driven.now + DEFAULT.fetch_s
 
 
 def test_answers_that_take_longer_than_the_first_timeout_end_the_chase_all_the_same() -> None:
@@ -129,7 +128,7 @@ def test_answers_that_take_longer_than_the_first_timeout_end_the_chase_all_the_s
     driven.receive(make_beat(END.offset))
     due: list[float] = []
     for second in range(1, 100):
-        due.extend(driven.now + 2 * FETCH_TIMEOUT_S for _ in driven.fetches[len(due) :])
+        due.extend(driven.now + 2 * DEFAULT.fetch_s for _ in driven.fetches[len(due) :])
         driven.wait_until(float(second))
         for fetch, at in zip(driven.fetches, due, strict=False):
             if at == driven.now:
@@ -139,7 +138,7 @@ def test_answers_that_take_longer_than_the_first_timeout_end_the_chase_all_the_s
 
 
 def test_an_answer_sets_the_next_timeout_by_the_time_it_took() -> None:
-    for took, timeout in ((0.1, FETCH_TIMEOUT_S), (4.0, 8.0)):
+    for took, timeout in ((0.1, DEFAULT.fetch_s), (4.0, 8.0)):
         driven = following_intake()
         driven.receive(make_beat(END.offset))
         driven.wait_until(took)
@@ -152,7 +151,7 @@ def test_however_long_an_answer_took_the_timeout_is_bounded() -> None:
     driven.receive(make_beat(END.offset))
     driven.wait_until(75.0 + 79.0)  # The fifth fetch went out at 75 and may take 80.
     driven.answer(LOG[0], end_offset=END.offset)
-    assert driven.intake.next_wakeup() == driven.now + MAX_FETCH_TIMEOUT_S
+    assert driven.intake.next_wakeup() == driven.now + DEFAULT.max_fetch_s
 
 
 def test_a_fetch_from_a_queue_that_is_no_more_is_made_anew_at_once() -> None:
@@ -175,7 +174,7 @@ def test_a_full_disk_is_not_asked_at_once_to_note_an_epoch_again() -> None:
     for retry in (1, 2):
         driven.finish_commit(full=True)
         assert driven.due is None
-        driven.wait_until(retry * DISK_FULL_RETRY_S)
+        driven.wait_until(retry * DEFAULT.disk_full_retry_s)
         assert driven.due is not None
     driven.finish_commit()
     assert [commit.epoch for commit in driven.commits] == [2]
@@ -189,7 +188,7 @@ def test_a_log_that_waits_to_be_adopted_is_joined_again_when_the_commit_before_f
     driven.answer(theirs)
     driven.finish_commit(full=True)
     assert driven.intake.state == JOINING
-    driven.wait_until(DISK_FULL_RETRY_S)
+    driven.wait_until(DEFAULT.disk_full_retry_s)
     driven.answer(theirs)
     driven.finish_commit()
     assert [(commit.adopt, commit.epoch) for commit in driven.commits] == [(OTHER_LOG_ID, 3)]
@@ -232,7 +231,7 @@ def test_with_the_connection_the_fetch_is_lost_and_made_anew_after_the_next_beat
     driven = following_intake()
     driven.receive(make_beat(END.offset))
     driven.intake.connection_lost()
-    driven.wait_until(FETCH_TIMEOUT_S / 2)
+    driven.wait_until(DEFAULT.fetch_s / 2)
     driven.intake.connected("new answers")
     driven.act()
     assert len(driven.fetches) == 1
@@ -255,7 +254,7 @@ def test_a_full_disk_stops_persisting_and_acking_until_there_is_room() -> None:
     assert driven.acked_ends == [1]
 
     for retry in (1, 2):
-        driven.wait_until(retry * DISK_FULL_RETRY_S)
+        driven.wait_until(retry * DEFAULT.disk_full_retry_s)
         assert driven.fetches[-1].from_offset == 1
         assert len(driven.fetches) == retry
         driven.answer(*LOG[1:])
@@ -274,7 +273,7 @@ def test_a_log_that_could_not_be_adopted_for_want_of_room_is_joined_again() -> N
     assert driven.intake.state == JOINING
     assert driven.intake.accepted == START
 
-    driven.wait_until(DISK_FULL_RETRY_S)
+    driven.wait_until(DEFAULT.disk_full_retry_s)
     assert driven.fetches[-1].log_id is None
     driven.answer(*LOG)
     driven.finish_commit()

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from replicated_log.wire.batch import Position
 from replicated_log.wire.delivery import (
-    BEAT_EXPIRATION_S,
     MAX_DELIVERY_BYTES,
     VERSION,
     Ack,
@@ -89,7 +88,13 @@ def test_each_kind_is_sent_under_its_own_name_and_with_the_version() -> None:
 
 
 def test_only_beats_expire() -> None:
-    assert [encode(delivery).expiration_s for delivery in ONE_OF_EACH] == [None, BEAT_EXPIRATION_S, None, None, None]
+    assert [encode(delivery).expiration_s for delivery in ONE_OF_EACH] == [None] * 5
+    for delivery in ONE_OF_EACH:
+        if isinstance(delivery, Beat):
+            assert encode(delivery, 2.5).expiration_s == 2.5
+        else:
+            with pytest.raises(AssertionError):
+                encode(delivery, 2.5)
 
 
 def test_batches_travel_byte_for_byte_as_they_are_stored() -> None:
