@@ -1,24 +1,31 @@
 # Everything sets itself up: the virtual environment in .venv follows the requirement files.
 PYTHON ?= python3
 TESTS ?= tests
+OPTIONS ?=
+WORKERS ?= 4
 SEEDS ?= 1000
 MINUTES ?= 3
 BIN := .venv/bin
+# Most tests wait most of the time, so that there may be more workers than cores.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --quiet
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r
 RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
 
-.PHONY: help demo test simulate faults mutants bench lint format requirements clean
+.PHONY: help demo test test-all simulate faults mutants bench lint format requirements clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' Makefile
 
 demo: .venv/run.stamp ## start a broker, a master and two secondaries, and talk to them
 	@exec $(BIN)/python -m infra.demo
 
-test: .venv/dev.stamp ## run all tests; TESTS=tests/unit runs some, BROKER=local needs no Docker, FUZZ_REQUESTS=n
-	@exec $(BIN)/python -m pytest $(TESTS)
+test: .venv/dev.stamp ## run the tests that take no long time; TESTS=tests/unit runs some, BROKER=local needs no Docker
+	@exec $(PYTEST) -m "not slow or heart" $(OPTIONS) $(TESTS)
+
+test-all: .venv/dev.stamp ## run all tests, up to 20 minutes; TESTS and BROKER as above, FUZZ_REQUESTS=n, WORKERS=n at once
+	@exec $(PYTEST) $(OPTIONS) $(TESTS)
 
 simulate: .venv/dev.stamp ## run cluster histories under virtual time; SEEDS=n, FROM=seed to repeat some
 	@exec $(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(FROM),--from $(FROM))

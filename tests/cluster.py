@@ -17,14 +17,13 @@ import aiohttp
 
 from infra.broker.child_process import start_child
 from infra.broker.free_ports import free_ports
-from infra.rabbitmq.reconnecting import CONNECT_TIMEOUT_S, HEARTBEAT_S
-from infra.rabbitmq.session import PUBLISH_TIMEOUT_S
-from replicated_log.timings import DEFAULT
+from replicated_log.timings import DEFAULT, Timings
 
 PATIENCE_S = 60.0
 """How long a condition may take to come true before a test fails. Never a measure of speed."""
-LONGEST_TIMEOUT_S = max(CONNECT_TIMEOUT_S, PUBLISH_TIMEOUT_S, DEFAULT.silence_s, 3 * (HEARTBEAT_S + 1))
-"""Of all that a node may run into with the broker; the last is aiormq's patience with a silent connection."""
+IMPATIENT = Timings.of(1, 3)
+"""For nodes of a test that waits until time-outs are over. On a machine that has much to do, these are met now and then
+without a fault, too: no test that says how often a session ends, or that something is healthy meanwhile, has them."""
 
 
 async def eventually(condition: Callable[[], Any], what: str) -> Any:
@@ -46,11 +45,6 @@ async def eventually(condition: Callable[[], Any], what: str) -> Any:
         raise AssertionError(f"still not so after {PATIENCE_S:g} s: {what}; last seen: {last!r}") from None
 
 
-async def outlast(timeout_s: float) -> None:
-    """Let something last longer than a timeout of ``timeout_s`` seconds, which is what the test is about."""
-    await asyncio.sleep(timeout_s + 1)
-
-
 class Node:
     """One node's process; stopped and started with the same data, name and port."""
 
@@ -66,6 +60,7 @@ class Node:
             **{key: value for key, value in os.environ.items() if not key.startswith("REPLOG_")},
             "REPLOG_AMQP_URL": cluster.amqp_url,
             "REPLOG_LOG": cluster.log_name,
+            "REPLOG_HEALTH": f"{cluster.timings.suspected_s},{cluster.timings.unhealthy_s}",
             "REPLOG_NAME": name,
             "REPLOG_DATA": str(self.data),
             "REPLOG_HTTP": f"127.0.0.1:{self.port}",
@@ -169,8 +164,15 @@ class Node:
 class Cluster:
     """The nodes of one test. Each cluster has a log name of its own, so that tests share the broker."""
 
-    def __init__(self, amqp_url: str, directory: Path, secondaries: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        amqp_url: str,
+        directory: Path,
+        secondaries: Mapping[str, Mapping[str, str]],
+        timings: Timings = DEFAULT,
+    ) -> None:
         self.amqp_url = amqp_url
+        self.timings = timings
         self.directory = directory
         self.log_name = f"t{secrets.token_hex(4)}"
         self.master = Node(self, "master", "master", {"NODE_NAMES": ",".join(secondaries)})
@@ -183,6 +185,16 @@ class Cluster:
 
     def __getitem__(self, name: str) -> Node:
         return self.secondaries[name]
+
+    @property
+    def longest_timeout_s(self) -> float:
+        """Of all time-outs of a node with the broker; the last is aiormq's patience with a silent connection."""
+        timings = self.timings
+        return max(timings.connect_s, timings.publish_s, timings.silence_s, 3 * (timings.heartbeat_s + 1))
+
+    async def outlast_timeouts(self) -> None:
+        """Let something last longer than every time-out of the nodes, which is what the test is about."""
+        await asyncio.sleep(self.longest_timeout_s + 1)
 
     async def __aenter__(self) -> Self:
         # A kept connection would outlive the process that it led to.
@@ -222,10 +234,13 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster_of(
-    amqp_url: str, directory: Path, secondaries: Mapping[str, Mapping[str, str]]
+    amqp_url: str,
+    directory: Path,
+    secondaries: Mapping[str, Mapping[str, str]],
+    timings: Timings = DEFAULT,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose nodes are not started yet. What no node may have to tell in the end is a traceback."""
-    async with Cluster(amqp_url, directory, secondaries) as cluster:
+    async with Cluster(amqp_url, directory, secondaries, timings) as cluster:
         yield cluster
     for node in cluster.nodes:
         if node.log_file.exists():

@@ -1,4 +1,4 @@
-"""One real RabbitMQ per test run: a container where there is a Docker engine, else a child process."""
+"""One real RabbitMQ per process of the test run: a container where there is a Docker engine, else a child process."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +13,53 @@ pytest.register_assert_rewrite("tests.unit.log_contract")
 _broker_used = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--broker-only", action="store_true", help="only the tests that use the run's broker")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.has_plugin("dsession"):
+        config.pluginmanager.register(_FromWorkers(config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("broker_only"):
+        chosen = [item for item in items if isinstance(item, pytest.Function) and "broker" in item.fixturenames]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
 @pytest.fixture(scope="session")
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyBroker]:
-    """The run's RabbitMQ. A test may `restart()` it, or `kill()` and `start()` it; its addresses and data stay."""
+    """A RabbitMQ that no other process of the run uses.
+
+    A test may `restart()` it, or `kill()` and `start()` it; its addresses and data stay.
+    """
     running, request.config.stash[_broker_used] = own_broker(
         tmp_path_factory.mktemp("broker"), os.environ.get("BROKER")
     )
     with running:
         yield running
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist tells the process that has started it which broker it used."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None and (used := session.config.stash.get(_broker_used, None)):
+        output["broker"] = used
+
+
+class _FromWorkers:
+    """What the process that starts pytest-xdist's workers hears from them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """A worker has ended."""
+        if used := getattr(node, "workeroutput", {}).get("broker"):
+            self._config.stash[_broker_used] = used
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

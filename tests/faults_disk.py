@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.broker.debian_package import can_install, install
 from tests.cluster import Node
 
 
@@ -91,9 +92,8 @@ async def _injecting(what: str, node: Node, file: str, calls: Sequence[str]) -> 
 
 def install_strace() -> None:
     """Skip the test where there is no strace, and none can be installed."""
-    if shutil.which("strace") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+    if shutil.which("strace") is None and can_install():
         # Who may install it has no reason to skip: what goes wrong here fails the test.
-        subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "strace"], check=True, capture_output=True)
+        install("strace")
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")

@@ -1,6 +1,7 @@
 """Installing a package on Debian and Ubuntu, without the services it brings."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_DPKG = Path("/var/lib/dpkg/status")
+"""Debian's list of what is installed. Locking it this way disturbs neither dpkg nor apt-get, which lock other files."""
 
 
 class PackageError(RuntimeError):
@@ -29,10 +32,10 @@ def install(package: str, *, services: Sequence[str] = (), users: Sequence[str] 
     """
     logger.info("installing %s with apt-get ...", package)
     running_before = _processes_of(users)
-    with _no_service_starts():
+    with _alone(), _no_service_starts():
         _run("apt-get", "update", "-qq")
         _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", package)
-    _disable(services)
+        _disable(services)
     if started := _processes_of(users) - running_before:
         raise PackageError(f"{package} has started a service (processes {sorted(started)}): stop and disable it")
 
@@ -46,6 +49,14 @@ def _disable(services: Sequence[str]) -> None:
     for script in (service.removesuffix(".service") for service in services):
         if Path("/etc/init.d", script).exists():
             _run("update-rc.d", script, "disable")
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process installs by this function: apt-get refuses to run twice, and the policy is one."""
+    with _DPKG.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import aiohttp
 from infra.broker.broker import BrokerError
 from tests.campaign.arena import Arena
 from tests.campaign.member import Member
-from tests.cluster import LONGEST_TIMEOUT_S, eventually
+from tests.cluster import eventually
 
 ATTEMPT_S = 20.0
 """How long the broker may take to do something to itself; a queue that goes away meanwhile may leave it waiting."""
@@ -49,7 +49,7 @@ class Fault:
 
     async def outlasts_all(self) -> None:
         """Go on with it for longer than every timeout there is."""
-        await self.arena.pause(LONGEST_TIMEOUT_S + 1)
+        await self.arena.pause(self.arena.cluster.longest_timeout_s + 1)
 
     async def insist(self, attempt: Callable[[], Awaitable[object]], what: str) -> None:
         """Try until it succeeds: the broker may be away by another fault, or leave an attempt without an answer."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROWS = (
     "single POST, w=1, 1 client",
     "single POST, w=3, 64 clients",

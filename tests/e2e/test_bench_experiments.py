@@ -10,6 +10,8 @@ from tests.bench.debian import find_program
 from tests.bench.ours import Ours
 from tests.bench.peer import MissingPeerError
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("one log for all")]
+
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:

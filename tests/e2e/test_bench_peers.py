@@ -19,6 +19,8 @@ from tests.bench.postgresql import PostgreSQL
 from tests.bench.redis import Redis
 from tests.bench.redis_load import is_sound
 
+pytestmark = pytest.mark.slow
+
 PEERS = pytest.mark.parametrize("peer", [PostgreSQL, Redis, Etcd], ids=lambda peer: peer.name)
 SECONDS = 0.3
 ROOT = Path(__file__).parents[2]

@@ -15,6 +15,8 @@ from tests.cluster import Cluster, cluster_of
 from tests.container_broker import AnyBroker
 from tests.e2e.on_terminal import CTRL_C, CTRL_D, OnTerminal
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LATENCY_S = 2.0
 PROMPT = "\n>"

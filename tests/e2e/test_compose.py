@@ -16,6 +16,8 @@ from infra.broker.docker import IMAGE, docker_problem
 from infra.broker.free_ports import is_free
 from infra.broker.get_json import get_json
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fixed ports")]
+
 ROOT = Path(__file__).parents[2]
 NODES = {"master": 8000, "node1": 8080, "node2": 8090}
 MANAGEMENT_PORT = 15672

@@ -17,6 +17,8 @@ from infra.broker.docker import IMAGE, docker_problem
 from tests.container_broker import AnyBroker
 from tests.e2e.on_terminal import CTRL_C, CTRL_D, OnTerminal
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fixed ports")]
+
 ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "infra.demo"]
 PATIENCE_S = 180
@@ -35,6 +37,7 @@ def own_broker(request: pytest.FixtureRequest) -> str:
     return choice
 
 
+@pytest.mark.heart
 def test_the_demo_shows_three_write_concerns_and_three_equal_logs(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         assert demo.exit_code() == 0, demo.said()

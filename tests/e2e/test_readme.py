@@ -16,7 +16,11 @@ from tests.container_broker import AnyBroker
 
 README = Path(__file__).parents[2] / "README.md"
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("fixed ports"),
+    pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl"),
+]
 
 
 @pytest.fixture

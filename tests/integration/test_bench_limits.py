@@ -23,6 +23,8 @@ from tests.bench.wrk import POST, wrk
 from tests.cluster import Cluster
 from tests.container_broker import AnyBroker
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 0.3
 
 

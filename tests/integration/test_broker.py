@@ -4,13 +4,17 @@ import asyncio
 from functools import partial
 
 import aio_pika
+import pytest
 
 from tests.cluster import Cluster, eventually
 from tests.container_broker import AnyBroker
 from tests.integration.conftest import NewCluster
 from tests.management import Management
 
+pytestmark = pytest.mark.slow
 
+
+@pytest.mark.heart
 async def test_a_broker_restart_heals(cluster: Cluster, broker: AnyBroker) -> None:
     await cluster.master.append("before", w=3)
     await asyncio.to_thread(broker.restart)

@@ -11,6 +11,8 @@ from infra.broker.broker import BrokerError
 from tests.broker_cluster import BrokerCluster
 from tests.cluster import Cluster, cluster_of, eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def brokers(tmp_path: Path) -> Iterator[BrokerCluster]:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SEED = 4
 LEAST_FAULTS = 15
 """On a machine that has much else to do; the whole deck is about 40."""

@@ -16,6 +16,8 @@ from client.api import Node
 from tests.cluster import Cluster, eventually
 from tests.integration.conftest import NewCluster
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from infra.rabbitmq.session import NODE_QUEUE_BYTES
-from tests.cluster import LONGEST_TIMEOUT_S, Cluster, Node, eventually, outlast
+from tests.cluster import Cluster, Node, eventually
 from tests.container_broker import AnyBroker
 from tests.faults_disk import SYNC, slow
 from tests.faults_load import under_load
 from tests.integration.conftest import NewCluster
 from tests.management import Management
+
+pytestmark = pytest.mark.slow
 
 AWAY_BOUND_MIB = 120
 """Above the 50 MiB of an idle process, for a master that appends and can't publish."""
@@ -37,6 +39,7 @@ def management(cluster: Cluster, broker: AnyBroker) -> Management:
     return Management(broker, cluster.http)
 
 
+@pytest.mark.heart
 async def test_closed_connections_heal(cluster: Cluster, broker: AnyBroker) -> None:
     async with under_load(cluster):
         await asyncio.to_thread(broker.ctl, "close_all_connections", "a test")
@@ -72,6 +75,7 @@ async def test_a_secondarys_queue_that_is_deleted_and_its_consumer_with_it_is_ma
             await management.delete("queues", "/", f"replog.{cluster.log_name}.node.{name}")
 
 
+@pytest.mark.impatient
 async def test_a_secondary_whose_queue_does_not_answer_goes_on_with_another_until_it_does(
     cluster: Cluster, broker: AnyBroker, management: Management
 ) -> None:
@@ -97,6 +101,7 @@ async def test_a_secondary_whose_queue_does_not_answer_goes_on_with_another_unti
     assert cluster["node1"].logged().count("takes its place") == 1
 
 
+@pytest.mark.impatient
 async def test_a_second_process_under_a_taken_name_gets_no_spare_queue_either(
     cluster: Cluster, broker: AnyBroker
 ) -> None:
@@ -156,6 +161,7 @@ async def test_reply_queues_that_are_deleted_are_made_anew(
             await asyncio.to_thread(broker.ctl, "eval", DELETE_QUEUE % name)
 
 
+@pytest.mark.impatient
 async def test_an_exchange_that_is_deleted_is_made_anew_and_the_queues_bound_to_it(
     cluster: Cluster, management: Management
 ) -> None:
@@ -164,6 +170,7 @@ async def test_an_exchange_that_is_deleted_is_made_anew_and_the_queues_bound_to_
     await cluster.master.append("by both", w=3)
 
 
+@pytest.mark.impatient
 async def test_a_queue_that_is_unbound_is_bound_again(cluster: Cluster, management: Management) -> None:
     exchange, queue = f"replog.{cluster.log_name}.log", f"replog.{cluster.log_name}.node.node1"
     path = ("bindings", "/", "e", exchange, "q", queue)
@@ -173,12 +180,13 @@ async def test_a_queue_that_is_unbound_is_bound_again(cluster: Cluster, manageme
     assert await cluster.converged() == ["message"]
 
 
+@pytest.mark.impatient
 async def test_a_broker_that_is_frozen_longer_than_every_timeout_heals(cluster: Cluster, broker: AnyBroker) -> None:
     await cluster.master.append("before", w=3)
     with broker.frozen():
         await cluster.master.append("meanwhile", w=1)
-        assert (await cluster.master.post("waits in vain", w=2, timeout=5))[1]["appended"] == "yes"
-        await outlast(LONGEST_TIMEOUT_S)
+        assert (await cluster.master.post("waits in vain", w=2, timeout=1))[1]["appended"] == "yes"
+        await cluster.outlast_timeouts()
         await cluster.master.append("still", w=1)
     await cluster.master.append("after", w=3)
     assert await cluster.converged() == ["before", "meanwhile", "waits in vain", "still", "after"]
@@ -190,6 +198,7 @@ ALARMS = {
 }
 
 
+@pytest.mark.impatient
 @pytest.mark.parametrize("alarm", ALARMS)
 async def test_a_broker_that_is_blocked_by_an_alarm_heals(
     cluster: Cluster, broker: AnyBroker, management: Management, alarm: str
@@ -203,8 +212,8 @@ async def test_a_broker_that_is_blocked_by_an_alarm_heals(
         await asyncio.to_thread(broker.ctl, *cause)
         await eventually(is_raised, "the broker blocks")
         await cluster.master.append("meanwhile", w=1)
-        assert (await cluster.master.post("waits in vain", w=2, timeout=5))[1]["appended"] == "yes"
-        await outlast(LONGEST_TIMEOUT_S)
+        assert (await cluster.master.post("waits in vain", w=2, timeout=1))[1]["appended"] == "yes"
+        await cluster.outlast_timeouts()
         large = [f"{n}".ljust(1_000_000) for n in range(100)]
         for message in large:
             await cluster.master.append(message, w=1)

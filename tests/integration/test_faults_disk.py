@@ -17,6 +17,8 @@ from tests.faults_disk import SYNC, WRITE, SmallDisk, failing, small_disk
 from tests.integration.conftest import NewCluster
 from tests.unit.builders import make_batches
 
+pytestmark = pytest.mark.slow
+
 LARGE = "x" * 1_000_000
 
 
@@ -106,6 +108,7 @@ async def test_a_secondary_that_can_not_work_off_its_journal_ends_too(pair: Clus
     assert await pair.converged() == ["before", *[LARGE] * 20, "after"]
 
 
+@pytest.mark.heart
 async def test_what_a_killed_process_left_in_sqlites_journal_is_on_disk_when_it_serves_again(pair: Cluster) -> None:
     pair.master.kill()
     pair.master.start()

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tests.cluster import LONGEST_TIMEOUT_S, Cluster, outlast
+from tests.cluster import Cluster
 from tests.container_broker import AnyBroker
 from tests.integration.conftest import NewCluster
 from tests.tcp_proxy import BOTH, TO_BROKER, TO_NODE, TcpProxy
+
+pytestmark = pytest.mark.slow
 
 WAYS = {"both ways": BOTH, "to the broker": (TO_BROKER,), "to the node": (TO_NODE,)}
 of_each_node = pytest.mark.parametrize("disturbed", ["master", "node1"])
@@ -30,6 +32,7 @@ async def cluster(new_cluster: NewCluster, proxy: TcpProxy, disturbed: str) -> A
         yield await cluster.started()
 
 
+@pytest.mark.impatient
 @of_each_node
 @in_each_way
 async def test_a_connection_that_carries_nothing_any_more_is_replaced(
@@ -46,6 +49,7 @@ async def test_a_connection_that_carries_nothing_any_more_is_replaced(
     assert (before, sorted(after)) == ("before", sorted(large))
 
 
+@pytest.mark.impatient
 @of_each_node
 @in_each_way
 async def test_a_loss_that_lasts_longer_than_every_timeout_heals(
@@ -54,13 +58,14 @@ async def test_a_loss_that_lasts_longer_than_every_timeout_heals(
     await cluster.master.append("before", w=3)
     proxy.hold_all(ways)
     await cluster.master.append("meanwhile", w=1)
-    assert (await cluster.master.post("waits in vain", w=3, timeout=5))[1]["appended"] == "yes"
-    await outlast(LONGEST_TIMEOUT_S)
+    assert (await cluster.master.post("waits in vain", w=3, timeout=1))[1]["appended"] == "yes"
+    await cluster.outlast_timeouts()
     proxy.release()
     await cluster.master.append("after", w=3)
     assert await cluster.converged() == ["before", "meanwhile", "waits in vain", "after"]
 
 
+@pytest.mark.heart
 @of_each_node
 async def test_a_cut_heals(cluster: Cluster, proxy: TcpProxy) -> None:
     await cluster.master.append("before", w=3)

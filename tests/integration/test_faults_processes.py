@@ -5,27 +5,33 @@ from collections.abc import Sized
 from functools import partial
 
 import aiohttp
+import pytest
 
-from tests.cluster import LONGEST_TIMEOUT_S, Cluster, eventually, outlast
+from tests.cluster import Cluster, eventually
 from tests.faults_load import under_load
+
+pytestmark = pytest.mark.slow
 
 
 def has_more_than(things: Sized, number: int) -> bool:
     return len(things) > number
 
 
+@pytest.mark.impatient
 async def test_a_secondary_that_stood_still_heals_and_holds_up_nobody(cluster: Cluster) -> None:
     async with under_load(cluster):
         with cluster["node1"].frozen():
-            await outlast(LONGEST_TIMEOUT_S)
+            await cluster.outlast_timeouts()
 
 
+@pytest.mark.impatient
 async def test_a_master_that_stood_still_heals(cluster: Cluster) -> None:
     async with under_load(cluster):
         with cluster.master.frozen():
-            await outlast(LONGEST_TIMEOUT_S)
+            await cluster.outlast_timeouts()
 
 
+@pytest.mark.heart
 async def test_a_rolling_restart_shows_clients_at_w_2_only_that_the_master_is_away(cluster: Cluster) -> None:
     """A client that keeps its connection may see, while the master restarts: that nobody listens there, a connection
     that ends before anything of an answer, or a 503 that says that the master is about to stop. What was refused in

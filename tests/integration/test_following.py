@@ -15,6 +15,8 @@ from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 from tests.long_log import write_long_log
 
+pytestmark = pytest.mark.slow
+
 LONG = 200_000
 MEMORY_BOUND_MIB = 64
 """What a reader may cost; the long log has three times that."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 
@@ -28,6 +30,7 @@ async def test_every_node_of_a_healthy_cluster_lives_and_is_ready(cluster: Clust
         assert await becomes(cluster, node, 200) == {"ready": True}
 
 
+@pytest.mark.impatient
 async def test_a_secondary_is_ready_only_within_reach_of_a_master(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}}) as cluster:
         node1 = cluster["node1"]

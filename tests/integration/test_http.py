@@ -9,6 +9,8 @@ import pytest
 from tests.cluster import Cluster, eventually
 from tests.integration.conftest import NewCluster
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain"}
 

@@ -7,9 +7,13 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+import pytest
+
 from infra.broker.broker import wait_until
 from infra.broker.get_json import get_json
 from infra.broker.local import LocalBroker
+
+pytestmark = pytest.mark.slow
 
 
 def test_it_listens_on_loopback_only_and_leaves_no_process_when_stopped(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from replicated_log.storage.log import Log
 from replicated_log.wire.batch import encode_batch
 from tests.cluster import Cluster, Node, eventually
 
+pytestmark = pytest.mark.slow
+
 
 async def restore(cluster: Cluster) -> None:
     """The way that the README gives."""

@@ -5,6 +5,8 @@ import pytest
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 5])
 async def test_every_write_concern_of_a_cluster_of_n_nodes_is_answered(new_cluster: NewCluster, nodes: int) -> None:
@@ -76,6 +78,7 @@ async def test_secondaries_are_added_and_removed_by_the_masters_setting(new_clus
         assert await eventually(observers, "who was removed is an observer") == ["node1"]
 
 
+@pytest.mark.impatient
 async def test_health_follows_silence(cluster: Cluster) -> None:
     async def health(of: str) -> str:
         seen: str = (await cluster.master.get("/health"))["secondaries"][of]
@@ -100,6 +103,7 @@ async def test_health_follows_silence(cluster: Cluster) -> None:
     await eventually(cluster.is_healthy, "node1 is healthy again")
 
 
+@pytest.mark.impatient
 async def test_a_required_quorum_makes_the_master_read_only_and_back(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}, "node2": {}}) as cluster:
         cluster.master.start(REPLOG_REQUIRE_QUORUM="1")

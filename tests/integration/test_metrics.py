@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 
+pytestmark = pytest.mark.slow
+
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

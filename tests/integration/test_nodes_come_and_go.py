@@ -3,9 +3,12 @@
 import asyncio
 
 import aiohttp
+import pytest
 
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_killed_secondary_has_everything_exactly_once_when_it_is_back(cluster: Cluster) -> None:
@@ -32,6 +35,7 @@ async def test_a_secondary_that_starts_late_for_the_first_time_gets_everything(n
         assert await cluster.converged() == [f"message {n}" for n in range(100)]
 
 
+@pytest.mark.heart
 async def test_a_killed_master_loses_nothing_that_it_answered(cluster: Cluster) -> None:
     answered: dict[int, str] = {}
 

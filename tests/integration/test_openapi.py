@@ -116,6 +116,7 @@ async def test_every_node_serves_the_same_document(cluster: Cluster) -> None:
         assert await node.get("/openapi.json") == document()
 
 
+@pytest.mark.slow
 async def test_no_request_gets_an_answer_that_the_document_does_not_describe(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {"REPLOG_ALLOW_SIMULATION": "1"}}) as cluster:
         cluster.master.start(REPLOG_DEFAULT_W="1")

@@ -181,7 +181,7 @@ async def test_a_node_without_a_log_says_so_by_saying_nothing(new_cluster: NewCl
 
 
 async def test_one_reads_ones_writes_on_a_secondary_that_is_late(new_cluster: NewCluster) -> None:
-    async with new_cluster({"node1": {"REPLOG_PERSIST_DELAY": "2"}}) as cluster:
+    async with new_cluster({"node1": {"REPLOG_PERSIST_DELAY": "1"}}) as cluster:
         await cluster.started()
         for n, form in enumerate(("/messages?from=-1&", "/messages/{offset}?")):
             offset = (await cluster.master.append(f"message {n}", w=1))["offset"]
@@ -202,6 +202,7 @@ async def test_what_does_not_come_in_time_is_said_to_be_not_there_yet(cluster: C
             assert (refusal["end_offset"], "appended" in refusal) == (1, False)
 
 
+@pytest.mark.impatient
 async def test_committed_is_what_a_majority_has_acked_wherever_one_asks(new_cluster: NewCluster) -> None:
     """node1 has the record on disk long before anybody counts it: it acks an hour later."""
     async with new_cluster({"node1": {"LATENCY": "3600"}, "node2": {}}) as cluster:
@@ -214,8 +215,8 @@ async def test_committed_is_what_a_majority_has_acked_wherever_one_asks(new_clus
         for node in nodes:
             assert await read_offsets(node, "") == [0]
             assert await read_offsets(node, "consistency=local") == [0]
-            # Three seconds are three beats.
-            status, refusal = await problem(cluster, node, "/messages?consistency=committed&min_offset=0&timeout=3")
+            three_beats = f"min_offset=0&timeout={3 * cluster.timings.beat_s}"
+            status, refusal = await problem(cluster, node, f"/messages?consistency=committed&{three_beats}")
             assert (status, refusal["code"]) == (504, "not-there-yet")
             assert (refusal["end_offset"], refusal["committed_end"]) == (1, 0)
             page = await node.get("/messages?consistency=committed&from=-1")

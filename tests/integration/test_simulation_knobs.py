@@ -9,6 +9,8 @@ import pytest
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import NewCluster
 
+pytestmark = pytest.mark.slow
+
 ALLOWED = {"REPLOG_ALLOW_SIMULATION": "1"}
 NOTHING = {
     "ack_delay_s": 0.0,

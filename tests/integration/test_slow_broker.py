@@ -15,6 +15,8 @@ from tests.cluster import PATIENCE_S
 from tests.container_broker import AnyBroker
 from tests.tcp_proxy import TcpProxy
 
+pytestmark = pytest.mark.slow
+
 DELIVERIES = 16
 LARGE = Envelope("batch", bytes(256 << 10), {}, message_id="large")
 TIMEOUT_S = 1.0

@@ -9,10 +9,13 @@ from typing import Final
 import pytest
 from yarl import URL
 
+from replicated_log.timings import Timings
 from tests.cluster import Cluster, cluster_of, eventually
 from tests.container_broker import AnyBroker
 from tests.integration.conftest import NewCluster
 from tests.tcp_proxy import TcpProxy
+
+pytestmark = pytest.mark.slow
 
 CERTIFICATES: Final = Path(__file__).parents[1] / "certificates"
 TRUST: Final = {"cafile": str(CERTIFICATES / "authority.pem")}
@@ -28,10 +31,10 @@ async def proxy(broker: AnyBroker) -> AsyncIterator[TcpProxy]:
 
 
 @pytest.fixture
-async def cluster(proxy: TcpProxy, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def cluster(proxy: TcpProxy, tmp_path: Path, timings: Timings) -> AsyncIterator[Cluster]:
     """A master and two secondaries, up and healthy, all of which reach the broker over TLS."""
     url = URL(proxy.url).with_query(TRUST)
-    async with cluster_of(str(url), tmp_path, {"node1": {}, "node2": {}}) as cluster:
+    async with cluster_of(str(url), tmp_path, {"node1": {}, "node2": {}}, timings) as cluster:
         yield await cluster.started()
 
 
@@ -49,6 +52,7 @@ async def test_every_node_holds_what_is_appended_over_tls(cluster: Cluster, prox
     assert (small, large, sorted(others)) == ("small", "large".ljust(1 << 20), sorted(many))
 
 
+@pytest.mark.impatient
 async def test_a_tls_connection_that_carries_nothing_any_more_is_replaced(cluster: Cluster, proxy: TcpProxy) -> None:
     proxy.hold_existing()
     await cluster.master.append("over new connections", w="all")

@@ -7,9 +7,17 @@ from tests.simulation.run import run_plan, run_seed
 
 SEEDS = 200
 AT_ONCE = 25
+FEW = 50
+"""Seeds that are run where there is no time for more."""
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+@pytest.mark.parametrize(
+    "first",
+    [
+        *range(0, FEW, AT_ONCE),
+        *(pytest.param(first, marks=pytest.mark.slow) for first in range(FEW, SEEDS, AT_ONCE)),
+    ],
+)
 def test_no_history_breaks_a_promise(first: int) -> None:
     for seed in range(first, first + AT_ONCE):
         violation = run_seed(seed).violation
