@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pytest
+
 from replicated_log.storage.log import Log
 from replicated_log.wire.batch import encode_batch
 from tests.cluster import Cluster, Node, eventually
@@ -40,6 +42,7 @@ async def look_at(late: Node, cluster: Cluster) -> Seen:
     return Seen(own["end_offset"], own["lag"], seen["acked_end"], seen["lag"])
 
 
+@pytest.mark.slow
 async def test_a_secondary_a_million_records_behind_catches_up_under_load(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}, "late": {}}) as cluster:
         late = cluster["late"]

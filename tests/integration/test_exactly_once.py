@@ -83,7 +83,7 @@ async def assert_exactly_once(cluster: Cluster, clients: list[Client]) -> None:
     assert sum(client.replays for client in clients) > 0, "no answer was ever lost"
 
 
-@pytest.mark.parametrize("times", [15, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
 async def test_killing_the_master_many_times_during_appends_leaves_every_message_exactly_once(
     new_cluster: NewCluster, times: int
 ) -> None:

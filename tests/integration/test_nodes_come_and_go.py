@@ -24,6 +24,7 @@ async def test_a_killed_secondary_has_everything_exactly_once_when_it_is_back(cl
     assert len(log) == len(set(log)) == 111
 
 
+@pytest.mark.heart
 async def test_a_secondary_that_starts_late_for_the_first_time_gets_everything(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}, "node2": {}}) as cluster:
         cluster.master.start()
@@ -71,6 +72,7 @@ async def test_a_new_reign_goes_on_in_the_next_epoch(cluster: Cluster) -> None:
     assert [record["epoch"] for record in records] == [1, 2]
 
 
+@pytest.mark.heart
 async def test_a_wiped_secondary_gets_everything_again_and_counts_only_then(cluster: Cluster) -> None:
     for n in range(10):
         await cluster.master.append(f"message {n}", w=3)

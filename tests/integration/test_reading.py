@@ -109,6 +109,7 @@ async def test_lines_are_the_records_of_the_pages_one_in_each(master: Cluster) -
         assert [json.loads(line)["offset"] for line in body.splitlines()] == expected
 
 
+@pytest.mark.slow
 async def test_lines_of_a_long_log_cost_no_memory_however_slow_the_reader(new_cluster: NewCluster) -> None:
     async with new_cluster({}) as cluster:
         write_long_log(cluster.master.data, "master", LONG, 1000)
