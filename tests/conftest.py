@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,6 @@ _broker_used = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--broker-only", action="store_true", help="only the tests that use the run's broker")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.pluginmanager.has_plugin("dsession"):
-        config.pluginmanager.register(_FromWorkers(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,22 +40,16 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of pytest-xdist tells the process that has started it which broker it used."""
-    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    output: dict[str, str] | None = getattr(session.config, "workeroutput", None)
     if output is not None and (used := session.config.stash.get(_broker_used, None)):
         output["broker"] = used
 
 
-class _FromWorkers:
-    """What the process that starts pytest-xdist's workers hears from them."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: object) -> None:
-        """A worker has ended."""
-        if used := getattr(node, "workeroutput", {}).get("broker"):
-            self._config.stash[_broker_used] = used
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The process that has started a worker of pytest-xdist hears of it; from one that has crashed it hears nothing."""
+    if used := getattr(node, "workeroutput", {}).get("broker"):
+        node.config.stash[_broker_used] = used
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
