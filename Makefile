@@ -6,8 +6,9 @@ WORKERS ?= 4
 SEEDS ?= 1000
 MINUTES ?= 3
 BIN := .venv/bin
-# Most tests wait most of the time, so that there may be more workers than cores.
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --quiet
+# Most tests wait most of the time, so that there may be more workers than cores. In the order of the directories, the
+# long ones come first.
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r
 RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml

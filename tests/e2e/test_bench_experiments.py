@@ -10,7 +10,7 @@ from tests.bench.debian import find_program
 from tests.bench.ours import Ours
 from tests.bench.peer import MissingPeerError
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("one log for all")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

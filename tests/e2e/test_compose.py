@@ -16,7 +16,7 @@ from infra.broker.docker import IMAGE, docker_problem
 from infra.broker.free_ports import is_free
 from infra.broker.get_json import get_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fixed ports")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 NODES = {"master": 8000, "node1": 8080, "node2": 8090}
@@ -26,7 +26,7 @@ PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module", autouse=True)
-def composed() -> Iterator[None]:
+def composed(fixed_ports: None) -> Iterator[None]:
     """All services up and healthy, under a project name of this run's own, so that no volume is another's."""
     if os.environ.get("BROKER") == "local":
         pytest.skip("BROKER=local")

@@ -17,7 +17,7 @@ from infra.broker.docker import IMAGE, docker_problem
 from tests.container_broker import AnyBroker
 from tests.e2e.on_terminal import CTRL_C, CTRL_D, OnTerminal
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fixed ports")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fixed_ports")]
 
 ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "infra.demo"]

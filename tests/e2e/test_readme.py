@@ -18,7 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("fixed ports"),
+    pytest.mark.usefixtures("fixed_ports"),
     pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl"),
 ]
 

@@ -16,8 +16,6 @@ import pytest
 from infra.broker.free_ports import free_ports
 from tests.cluster import PATIENCE_S, Cluster, Node, eventually
 
-pytestmark = pytest.mark.xdist_group("one master for all")
-
 JSON: Final = {"Content-Type": "application/json"}
 TEXT: Final = {"Content-Type": "text/plain"}
 LINES: Final = {"Content-Type": "application/x-ndjson"}
