@@ -21,9 +21,9 @@ from replicated_log.timings import DEFAULT, Timings
 
 PATIENCE_S = 60.0
 """How long a condition may take to come true before a test fails. Never a measure of speed."""
-IMPATIENT = Timings.of(1, 3)
-"""For nodes of a test that waits until time-outs are over. On a machine that has much to do, these are met now and then
-without a fault, too: no test that says how often a session ends, or that something is healthy meanwhile, has them."""
+IMPATIENT = Timings.of(1, 4)
+"""For nodes of a test that waits until time-outs are over. On a machine that has much to do, a node may be suspected,
+or end its session, without a fault: no test has these that says how often a session ends."""
 
 
 async def eventually(condition: Callable[[], Any], what: str) -> Any:

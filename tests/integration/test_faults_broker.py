@@ -75,7 +75,6 @@ async def test_a_secondarys_queue_that_is_deleted_and_its_consumer_with_it_is_ma
             await management.delete("queues", "/", f"replog.{cluster.log_name}.node.{name}")
 
 
-@pytest.mark.impatient
 async def test_a_secondary_whose_queue_does_not_answer_goes_on_with_another_until_it_does(
     cluster: Cluster, broker: AnyBroker, management: Management
 ) -> None:
@@ -198,7 +197,6 @@ ALARMS = {
 }
 
 
-@pytest.mark.impatient
 @pytest.mark.parametrize("alarm", ALARMS)
 async def test_a_broker_that_is_blocked_by_an_alarm_heals(
     cluster: Cluster, broker: AnyBroker, management: Management, alarm: str
