@@ -15,14 +15,21 @@ _broker_used = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--broker-only", action="store_true", help="only the tests that use the run's broker")
+    parser.addoption(
+        "--broker-only", action="store_true", help="only tests that need a broker of the kind that BROKER asks for"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("broker_only"):
-        chosen = [item for item in items if isinstance(item, pytest.Function) and "broker" in item.fixturenames]
+        chosen = [item for item in items if _needs_broker(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
+
+
+def _needs_broker(item: pytest.Item) -> bool:
+    uses_the_runs = isinstance(item, pytest.Function) and "broker" in item.fixturenames
+    return uses_the_runs or item.get_closest_marker("own_broker") is not None
 
 
 @pytest.fixture(scope="session")
