@@ -2,13 +2,12 @@
 PYTHON ?= python3
 TESTS ?= tests
 OPTIONS ?=
-WORKERS ?= 4
 SEEDS ?= 1000
 MINUTES ?= 3
 BIN := .venv/bin
 # Most tests wait most of the time, so that there may be more workers than cores. In the order of the directories, the
 # long ones come first.
-PYTEST := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r
 RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
@@ -22,9 +21,11 @@ help: ## show this list
 demo: .venv/run.stamp ## start a broker, a master and two secondaries, and talk to them
 	@exec $(BIN)/python -m infra.demo
 
+test: WORKERS ?= 3
 test: .venv/dev.stamp ## run the tests that take no long time; TESTS=tests/unit runs some, BROKER=local needs no Docker
 	@exec $(PYTEST) -m "not slow or heart" $(OPTIONS) $(TESTS)
 
+test-all: WORKERS ?= 4
 test-all: .venv/dev.stamp ## run all tests, up to 20 minutes; TESTS and BROKER as above, FUZZ_REQUESTS=n, WORKERS=n at once
 	@exec $(PYTEST) $(OPTIONS) $(TESTS)
 
