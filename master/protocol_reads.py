@@ -51,11 +51,11 @@ class ProtocolReads:
                 keys.append(self._keys.get_nowait())
             found = await self._log.find_keys(keys)
             now = time.monotonic()
-            for key, keyed in zip(keys, found, strict=True):
-                if isinstance(keyed, CorruptLogError):
-                    self._reign.key_unreadable(key, keyed)
+            for key, append in zip(keys, found, strict=True):
+                if isinstance(append, CorruptLogError):
+                    self._reign.key_unreadable(key, append)
                 else:
-                    self._reign.key_found(key, keyed, now)
+                    self._reign.key_found(key, append, now)
             self._perform()
 
     def begin_session(self) -> None:

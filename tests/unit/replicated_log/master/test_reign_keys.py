@@ -85,7 +85,7 @@ def test_the_log_is_asked_for_a_key_before_anything_is_appended_with_it() -> Non
     assert reign.decisions() == []
     reign.key_found("k", None, 0.0)
     (due,) = only(reign.decisions(), Commit)
-    assert due.batches[0].keyed == (in_log("k", "a"),)
+    assert due.batches[0].keyed_appends == (in_log("k", "a"),)
     reign.committed()
     assert reign.decisions()[1:3] == [Appended("a", 0), Reached(["a"])]
     assert reign.waiting == 0
@@ -99,7 +99,7 @@ def test_keys_are_in_the_batch_with_their_appends_and_where_they_are() -> None:
     reign.key_found("k1", None, 0.0)
     reign.key_found("k2", None, 0.0)
     (due,) = only(reign.decisions(), Commit)
-    assert due.batches[0].keyed == (in_log("k1", "b", "c", offset=4), in_log("k2", "d", offset=6))
+    assert due.batches[0].keyed_appends == (in_log("k1", "b", "c", offset=4), in_log("k2", "d", offset=6))
     assert due.batches[0].messages() == ["x", "y", "b", "c", "d"]
 
 
