@@ -74,7 +74,7 @@ class SecondaryProgress:
 
 @dataclass(frozen=True)
 class Status:
-    """How a node is. What its role has no word on is None or empty: state and acked_end of a master, nodes,
+    """How a node is. Fields that its role does not have are None or empty: state and acked_end of a master, nodes,
     read_only (the reason, when it is so), secondaries and observers (which are not counted) of a secondary."""
 
     name: str
@@ -95,7 +95,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Health:
-    """Whom a master may count on: `alive` of `nodes` nodes, itself among them, where `majority` is enough for a quorum.
+    """How many nodes are there: `alive` of `nodes` nodes, the master among them; `majority` of them are a quorum.
     `read_only` is the reason, when it takes no messages; `secondaries` the state of each."""
 
     alive: int
@@ -112,7 +112,7 @@ class MalformedError(Exception):
 def shaped(kind: type[T], value: Any) -> T:
     """`value`, read from JSON, as the dataclass `kind`. Fields it does not know are ignored: nodes may say more.
 
-    Raises MalformedError when a field lacks, or is not of its type.
+    Raises MalformedError when a field is missing, or is not of its type.
     """
     if not isinstance(value, dict):
         raise MalformedError

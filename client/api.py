@@ -37,9 +37,9 @@ _MAX_PAGE = 1000
 class Node:
     """One node by its URL. `async with` opens its connections and closes them; it may be entered again later.
 
-    `name` is what errors call it. Every method raises a NodeError when the node, or whatever is at its URL,
+    `name` is what errors call it. Every method raises a NodeError when the node, or another server at its URL,
     fails to answer. Appends, wait_for and follow try again by themselves when that is safe, for a master that
-    restarts is back within seconds; with `wait_until_up` False they don't when nobody is there to begin with.
+    restarts is back within seconds; with `wait_until_up` False they don't when the first connection fails.
     """
 
     def __init__(self, url: str, name: str = "node", *, wait_until_up: bool = True) -> None:
@@ -181,7 +181,7 @@ class Node:
         return (await self._wire.get(Status, "/status", READ_TIMEOUT_S)).value
 
     async def health(self) -> Health:
-        """Whom the master can count on. Secondaries don't tell."""
+        """How many nodes the master hears, and whether it may append. Secondaries refuse to answer this."""
         return (await self._wire.get(Health, "/health", READ_TIMEOUT_S)).value
 
     async def _append_one(
@@ -201,7 +201,7 @@ class Node:
 
 
 async def status_of_each(nodes: Iterable[Node]) -> list[Status | NodeError]:
-    """What all nodes, asked side by side, say of themselves; a node that fails to answer does not hide the others."""
+    """The status of each node, asked side by side; of a node that fails to answer, its error."""
 
     async def ask(node: Node) -> Status | NodeError:
         async with node:
@@ -216,7 +216,7 @@ async def status_of_each(nodes: Iterable[Node]) -> list[Status | NodeError]:
 
 
 def _write_concern(w: WriteConcern | None, timeout_s: float) -> dict[str, str | int | float]:
-    """What to wait for, and how long, as a request says it."""
+    """The write concern, and how long to wait for it, as fields of a request."""
     return _timeout(timeout_s) if w is None else {"w": w, **_timeout(timeout_s)}
 
 
@@ -225,7 +225,7 @@ def _timeout(timeout_s: float) -> dict[str, str | int | float]:
 
 
 def _conditions(key: str | None, if_end: int | None) -> dict[str, str]:
-    """The headers under which messages are appended once at most, and at `if_end` only."""
+    """The headers that let messages be appended once at most, and at `if_end` only."""
     if key is not None and not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
         raise ValueError(f"a key must be 1 to {MAX_KEY} printable ASCII characters")
     headers = {"Idempotency-Key": uuid.uuid4().hex if key is None else key}

@@ -1,4 +1,4 @@
-"""Why a request did not get the answer wanted. Everything that a node can do to its client is a NodeError."""
+"""Why a request did not get the answer wanted. Each error that a node, or its absence, may cause is a NodeError."""
 
 from typing import Literal
 
@@ -33,7 +33,7 @@ class NoConnectionError(UnreachableError):
 
 
 class UnexpectedAnswerError(NodeError):
-    """Something answered that does not speak as a ReplicatedLog node does."""
+    """The answer is not one that a ReplicatedLog node gives."""
 
 
 class AnswerTooLongError(UnexpectedAnswerError):
@@ -65,7 +65,7 @@ class RefusedError(NodeError):
 
 
 class KeyReusedError(RefusedError):
-    """The idempotency key belongs to other messages, which are in the log. These are not, and never will be by it."""
+    """The idempotency key belongs to other messages, which are in the log. These can't be appended with this key."""
 
 
 class EndMismatchError(RefusedError):

@@ -1,4 +1,4 @@
-"""Following a log: its records as they come, over as many connections as that takes."""
+"""Following a log: its records as they come, over one connection after the other."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ _SILENCE_S = 60.0
 
 
 class Following:
-    """One reader's way through a log: each record once and in order, whatever becomes of the connections.
+    """One reader's way through a log: each record once and in order, over any number of connections.
 
     `connected_until` is when the last connection that had the stream was lost, None before the first one.
     """

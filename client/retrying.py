@@ -1,4 +1,4 @@
-"""Asking again, when that can't do harm: less and less often, and not for ever."""
+"""Trying again, when that can't do harm: less and less often, and not for ever."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
-"""A master that restarts is back within seconds, so that more would only be waited in vain."""
+"""A master that restarts is back within seconds, so a longer pause would only lose time."""
 
 
 def pauses_s() -> Iterator[float]:
@@ -26,8 +26,8 @@ def pauses_s() -> Iterator[float]:
 async def retried(attempt: Callable[[float], Awaitable[T]], timeout_s: float, *, wait_until_up: bool) -> T:
     """What `attempt` returns; it is given the seconds left, and called again after errors that say it may be.
 
-    That too few nodes hold the messages is no end while there is time: a master that stops says so early, and the next
-    one goes on waiting.
+    It is also called again after the error that too few nodes hold the messages, while there is time: a master that
+    stops says so early, and the next attempt goes on waiting.
 
     Raises the last error, or one before it that knew more of the messages: once `timeout_s` is over, after an error
     that forbids another attempt, or, unless `wait_until_up`, when the first attempt finds no connection.

@@ -21,7 +21,7 @@ from client.errors import NodeError, NotReachedInTimeError, RefusedError
 
 REFUSED, NOT_REACHED, UNREACHABLE = 1, 3, 4
 INTERRUPTED, BROKEN_PIPE = 130, 141
-"""As a shell sees a program that SIGINT or SIGPIPE ended, such as tail -f."""
+"""The exit codes that a shell shows for a program that SIGINT or SIGPIPE ended, such as tail -f."""
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """More is never taken in one append."""
 
@@ -35,7 +35,7 @@ class Output:
         self._err = _Console(highlight=False, stderr=True, width=None if sys.stderr.isatty() else 160)
 
     def answer(self, for_programs: object, *for_people: Any) -> None:
-        """Show an answer, once and at once. An empty for_programs is for people only."""
+        """Show an answer at once, in one of its two forms. With an empty `for_programs`, only people see something."""
         if not self._as_json:
             for one in for_people:
                 self._out.print(one, soft_wrap=isinstance(one, Text))
@@ -93,7 +93,7 @@ def exit_code(error: NodeError) -> int:
 
 
 def as_object(error: NodeError) -> dict[str, object]:
-    """For programs: what it says, and all that it knows."""
+    """An error for programs: its text and all of its fields."""
     return {"error": str(error), **vars(error)}
 
 
@@ -154,9 +154,9 @@ async def status(_: argparse.Namespace, nodes: Sequence[Node], output: Output) -
 
 async def health(_: argparse.Namespace, nodes: Sequence[Node], output: Output) -> int:
     async with nodes[0] as master:
-        told = await master.health()
-    output.answer(asdict(told), *display.health_view(told))
-    return REFUSED if told.read_only or told.alive < told.majority else 0
+        answer = await master.health()
+    output.answer(asdict(answer), *display.health_view(answer))
+    return REFUSED if answer.read_only or answer.alive < answer.majority else 0
 
 
 def _chosen(options: argparse.Namespace, nodes: Sequence[Node]) -> Node:

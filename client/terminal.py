@@ -1,4 +1,4 @@
-"""The terminal client: reads lines, does what they say, shows what came of it."""
+"""The terminal client: reads lines, does what they say, shows the outcome."""
 
 import asyncio
 import time

@@ -71,7 +71,7 @@ class Wire:
         """GET `path`; the answer as `kind`."""
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_TIMEOUT_S)
         async with self._answered("GET", path, timeout, params=query) as response:
-            return self._told(kind, response, await self._body(response))
+            return self._parsed(kind, response, await self._body(response))
 
     async def post(
         self,
@@ -82,11 +82,11 @@ class Wire:
         headers: Mapping[str, str],
         query: Query | None = None,
     ) -> Answer[T]:
-        """POST `body`; the answer as `kind`. When no answer tells, `appended` of the NodeError is unknown."""
+        """POST `body`; the answer as `kind`. When no answer says it, `appended` of the NodeError is unknown."""
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_TIMEOUT_S)
         # BytesIO: of a large body as bytes, aiohttp warns.
         async with self._answered("POST", path, timeout, params=query, data=BytesIO(body), headers=headers) as response:
-            return self._told(kind, response, await self._body(response))
+            return self._parsed(kind, response, await self._body(response))
 
     @asynccontextmanager
     async def listening(
@@ -97,7 +97,7 @@ class Wire:
         headers = {"Accept": "text/event-stream", **headers}
         async with self._answered("GET", path, timeout, params=query, headers=headers) as response:
             if response.status >= 300:
-                self._told(_Problem, response, await self._body(response))
+                self._parsed(_Problem, response, await self._body(response))
             if response.content_type != "text/event-stream":
                 self.unexpected("no")
             yield response
@@ -108,7 +108,7 @@ class Wire:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request, until its answer has been read inside of the context."""
         assert self._session is not None, "use the node in `async with`"
-        appended, retry = _unless_told(method)
+        appended, retry = _unless_answered(method)
         try:
             async with self._session.request(
                 method, self.url + path, timeout=timeout, allow_redirects=False, **parts
@@ -135,12 +135,13 @@ class Wire:
         async for chunk in response.content.iter_any():
             raw += chunk
             if len(raw) > _MAX_ANSWER_BYTES:
-                appended, _ = _unless_told(response.method)
+                appended, _ = _unless_answered(response.method)
                 raise AnswerTooLongError(f"{self._who} answered with more than 16 MiB.", appended)
         return bytes(raw)
 
-    def _told(self, kind: type[T], response: aiohttp.ClientResponse, raw: bytes) -> Answer[T]:
-        appended, _ = _unless_told(response.method)
+    def _parsed(self, kind: type[T], response: aiohttp.ClientResponse, raw: bytes) -> Answer[T]:
+        """The answer as `kind`; a problem, or an answer of another shape, is raised as a NodeError."""
+        appended, _ = _unless_answered(response.method)
         if 300 <= response.status < 500:
             appended = "no"
         try:
@@ -159,8 +160,8 @@ class Wire:
         return f"{self.name} ({self.url})"
 
 
-def _unless_told(method: str) -> tuple[Truth, Retry]:
-    """What is known of a request that was sent and not answered."""
+def _unless_answered(method: str) -> tuple[Truth, Retry]:
+    """What is known, without an answer that says more, of a request that was sent."""
     return ("unknown", "same-key") if method == "POST" else ("no", "safe")
 
 
@@ -181,19 +182,19 @@ class _NotReached:
     missing: tuple[str, ...]
 
 
-def _problem(answer: Any, response: aiohttp.ClientResponse, unless_told: Truth) -> NodeError:
+def _problem(answer: Any, response: aiohttp.ClientResponse, unless_answered: Truth) -> NodeError:
     """A problem as the error it means; raises MalformedError when the answer is none."""
     problem = shaped(_Problem, answer)
     status = response.status
     if status == 504 and problem.appended == "yes":
         return NotReachedInTimeError(**vars(shaped(_NotReached, answer)), retry=problem.retry or "no")
     after = response.headers.get("Retry-After", "")
-    told = (
+    details = (
         problem.title,
         problem.detail or "",
         status,
         problem.code or "",
-        problem.appended or unless_told,
+        problem.appended or unless_answered,
         problem.retry or "no",
         float(after) if after.isascii() and after.isdecimal() else 0.0,
     )
@@ -201,7 +202,7 @@ def _problem(answer: Any, response: aiohttp.ClientResponse, unless_told: Truth) 
     if response.method == "GET":
         kinds = {504: NotHereInTimeError}
     if status in kinds:
-        error = kinds[status](*told)
+        error = kinds[status](*details)
         error.end_offset = problem.end_offset
         return error
-    return KeyReusedError(*told) if status == 422 else RefusedError(*told)
+    return KeyReusedError(*details) if status == 422 else RefusedError(*details)

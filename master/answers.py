@@ -1,4 +1,4 @@
-"""What a client is told of what was appended: as JSON, and in the headers above it."""
+"""The answer to an append: its body, which is JSON, and its headers."""
 
 import json
 from functools import lru_cache
@@ -21,7 +21,7 @@ def outcome(result: ReplicationResult, concern: Concern) -> dict[str, Any]:
 
 
 def outcome_json(result: ReplicationResult, concern: Concern) -> str:
-    """The same as JSON, in a fifth of the time: of all answers, most are such."""
+    """As :func:`outcome`, but JSON already, in a fifth of the time: most answers are made here."""
     started = result.started
     acks = ", ".join(
         [
@@ -36,13 +36,13 @@ def outcome_json(result: ReplicationResult, concern: Concern) -> str:
 
 
 def headers(result: ReplicationResult) -> dict[str, str]:
-    """Where it is, and whether that was so before; the content type is not among them."""
+    """Where the (first) record is, and whether an earlier append put it there; the content type is not among them."""
     where = {"Location": f"/messages/{result.offset}"}
     return {**where, "Idempotent-Replayed": "true"} if result.replayed else where
 
 
 def header_lines(result: ReplicationResult) -> str:
-    """The same as lines, and the content type of JSON, in a quarter of the time."""
+    """As :func:`headers`, but lines, and with the content type of JSON, in a quarter of the time."""
     replayed = "Idempotent-Replayed: true\r\n" if result.replayed else ""
     return f"Content-Type: {JSON}\r\nLocation: /messages/{result.offset}\r\n{replayed}"
 

@@ -1,23 +1,23 @@
-"""When to commit at the latest: once the appends that come at about the same time are there."""
+"""Letting appends that come at about the same time share a commit."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
 MAX_TURNS: Final = 4
-"""Of the event loop."""
+"""For so many turns of the event loop an append waits for others at most."""
 ENOUGH_RECORDS: Final = 1000
-"""Where there are so many, a commit costs little beside them."""
+"""A commit costs little beside so many records, so they wait for no more."""
 
 
 class CommitGatherer:
-    """Calls ``perform``, which begins the next commit, once nobody else seems to be about to append.
+    """Calls ``perform``, which begins the next commit, once no other client seems to be about to append.
 
-    A commit costs the master, the broker and every secondary together as much as some dozens of appends do; and those
-    who were answered at the same time append at nearly the same time again. So while a turn of the event loop brings
-    several appends, the next turn is awaited, too, MAX_TURNS at most. An append that comes alone waits for nobody, and
-    nobody waits once there are ENOUGH_RECORDS. Whatever else lets the reign decide meanwhile (an ack, the end of a
-    commit) takes those that are there.
+    A commit costs the master, the broker and every secondary together as much as some dozens of appends do; and clients
+    that were answered at the same time append at nearly the same time again. So while a turn of the event loop brings
+    several appends, the next turn is awaited, too, MAX_TURNS at most. An append that comes alone does not wait, nor
+    does any once there are ENOUGH_RECORDS. When another event (an ack, the end of a commit) lets the reign decide
+    meanwhile, its commit takes the appends that are there.
     """
 
     def __init__(self, perform: Callable[[], None]) -> None:

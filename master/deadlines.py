@@ -1,4 +1,4 @@
-"""The ends of waits: many at once, most of which are over long before."""
+"""Time-outs: many at once, and most waits are over long before theirs."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -12,8 +12,8 @@ Waiter = TypeVar("Waiter", bound=Hashable)
 class Deadlines(Generic[Waiter]):
     """Calls ``give_up`` for each waiter whose time is over, GRAIN_S late at most.
 
-    Those that end at nearly the same time share a timer, as one for each would take a good part of an append's time.
-    Invariant: there is a timer exactly for every grain of time in which somebody's wait ends.
+    Waits that end at nearly the same time share a timer: one for each would take a good part of an append's time.
+    Invariant: there is a timer exactly for every grain of time in which a wait ends.
     """
 
     def __init__(self, give_up: Callable[[Waiter], None]) -> None:
@@ -27,7 +27,7 @@ class Deadlines(Generic[Waiter]):
         return len(self._grains)
 
     def add(self, waiter: Waiter, timeout_s: float) -> None:
-        """Nobody is in twice."""
+        """Let ``waiter``, which does not wait yet, wait for ``timeout_s`` seconds."""
         assert waiter not in self._grains
         grain = self._grain(timeout_s)
         self._grains[waiter] = grain
@@ -39,7 +39,7 @@ class Deadlines(Generic[Waiter]):
             group.add(waiter)
 
     def discard(self, waiter: Waiter) -> bool:
-        """The wait is over, if there was one; whether there was."""
+        """End the wait of ``waiter``; False when it did not wait."""
         grain = self._grains.pop(waiter, None)
         if grain is None:
             return False
@@ -51,7 +51,7 @@ class Deadlines(Generic[Waiter]):
         return True
 
     def shorten(self, timeout_s: float) -> None:
-        """From now on nobody waits longer than this."""
+        """Let no waiter wait longer than ``timeout_s`` from now on."""
         latest = self._grain(timeout_s)
         for waiter, grain in list(self._grains.items()):
             if grain > latest:

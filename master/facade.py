@@ -31,7 +31,7 @@ from master.requests import (
     read_seed_write,
     read_write,
 )
-from node.http.reading.routes import COPIES
+from node.http.reading.routes import WAIT_FOR_COPIES
 from replicated_log.master.reign import OverloadedError, ReadOnlyError
 from replicated_log.wire.errors import DiskFullError
 from replicated_log.write_concern import majority
@@ -39,14 +39,14 @@ from replicated_log.write_concern import majority
 REPLICATOR: Final = web.AppKey("replicator", Replicator)
 CLUSTER: Final = web.AppKey("cluster", Cluster)
 NEVER_STORED: Final = {"Cache-Control": "no-store"}
-"""For what is true now: a 404 would otherwise be kept by caches as they like."""
+"""For answers that are true only now: caches would otherwise keep a 404 as they like."""
 
 
 def add_facade(app: web.Application, replicator: Replicator, default_w: str) -> None:
     """Serve writes. ``default_w`` is the write concern of a request that asks for none."""
     app[REPLICATOR] = replicator
     app[CLUSTER] = Cluster(replicator.reign.progress.nodes, default_w)
-    app[COPIES] = wait_for_copies
+    app[WAIT_FOR_COPIES] = wait_for_copies
     app.router.add_post("/", post_seed)
     app.router.add_post("/messages", post_messages)
     app.router.add_get("/health", show_health)
@@ -76,7 +76,7 @@ async def post_messages(request: web.Request) -> web.Response:
 
 
 def post_directly(replicator: Replicator, cluster: Cluster, headers: Headers) -> DirectHandler | None:
-    """The native form, as :func:`post_messages` does it; whatever is to be refused is left to that."""
+    """The native form, as :func:`post_messages` does it. Requests that are to be refused are left to that one."""
     try:
         read = direct_writes(headers, cluster)
     except HttpProblem:
@@ -154,7 +154,7 @@ async def show_health(request: web.Request) -> web.Response:
 
 
 async def _append(replicator: Replicator, write: Write) -> ReplicationResult:
-    """Append, or say by a problem what became of the messages; count the outcome, though nobody be left to hear it."""
+    """Append, or raise a problem that says what became of the messages; count the outcome, also when nobody waits."""
     try:
         result = await replicator.append(
             write.messages, w=write.concern.w, timeout_s=write.concern.timeout_s, key=write.key, if_end=write.if_end

@@ -11,9 +11,9 @@ from infra.http.problems import HttpProblem
 from replicated_log.wire.batch import MAX_APPEND_BYTES, MAX_BATCH_RECORDS, MAX_MESSAGE_BYTES, append_size
 
 MAX_LINES_BYTES: Final = 6 * MAX_APPEND_BYTES
-"""As for one message, JSON may take six times what it says."""
+"""JSON may take six bytes for each byte of a message."""
 TURN_CHARACTERS: Final = 256 << 10
-"""What is read of many lines before others get their turn."""
+"""So much of many lines is read before other requests get their turn."""
 
 
 def message_in(body: dict[str, Any]) -> str:
@@ -44,7 +44,7 @@ def encoded(message: str) -> bytes:
 async def read_lines(request: web.Request) -> list[bytes]:
     """The messages of an NDJSON body, each line a JSON text, or an object with nothing but ``message``.
 
-    Raises HttpProblem, which tells the ``line``, counted from 1.
+    Raises HttpProblem, which names the ``line``, counted from 1.
     """
     lines = (await read_text(request, MAX_LINES_BYTES)).split("\n", MAX_BATCH_RECORDS + 1)
     if not lines[-1].strip():
@@ -61,7 +61,7 @@ async def read_lines(request: web.Request) -> list[bytes]:
 
 
 def _turns(lines: list[str]) -> Iterator[list[str]]:
-    """All of the lines, in parts of TURN_CHARACTERS and not much more."""
+    """The lines, in parts that each end with the line that goes beyond TURN_CHARACTERS."""
     if lines and sum(map(len, lines)) <= TURN_CHARACTERS:
         yield lines
         return
@@ -85,20 +85,20 @@ def _messages_at_once(lines: list[str]) -> list[bytes] | None:
     if not all(texts):
         return None
     try:
-        # None is too large, as no line is.
+        # No message is too large, as no line is.
         return list(map(str.encode, texts))
     except UnicodeEncodeError:
         return None
 
 
 def _only_message(value: object) -> str:
-    """What an object says that says nothing but a message; else nothing."""
+    """The message of an object that has no other field; else an empty text."""
     message = value["message"] if isinstance(value, dict) and value.keys() == {"message"} else None
     return message if isinstance(message, str) else ""
 
 
 def _messages_one_by_one(lines: list[str], first: int) -> list[bytes]:
-    """The messages on the lines. Raises HttpProblem, which tells the line; that of ``lines[0]`` is ``first``."""
+    """The messages on the lines. Raises HttpProblem, which names the line; the number of ``lines[0]`` is ``first``."""
     messages: list[bytes] = []
     for number, line in enumerate(lines, first):
         try:
@@ -111,7 +111,7 @@ def _messages_one_by_one(lines: list[str], first: int) -> list[bytes]:
 
 
 def check_batch(messages: list[bytes], key: str | None) -> None:
-    """Raise HttpProblem when these, appended at once under ``key``, are more than one batch holds."""
+    """Raise HttpProblem when ``messages``, appended at once under ``key``, are more than one batch holds."""
     if len(messages) > MAX_BATCH_RECORDS or append_size(messages, key) > MAX_APPEND_BYTES:
         raise _too_large()
 

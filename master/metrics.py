@@ -13,13 +13,13 @@ from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import Ack, Beat, Fetch, LiveBatches
 
 MAX_AWAITED: Final = 4096
-"""Batches whose copies are timed; while a secondary is down for long, its oldest ones go untimed."""
+"""So many batches are timed until w nodes hold them; while a secondary is down for long, the oldest go untimed."""
 OBSERVER: Final = "(observer)"
-"""Stands for every node that is not configured: their names are not ours, and may be many."""
+"""The label of every node that is not configured: such a node chooses its name itself, and there may be many."""
 
 
 class MasterMetrics:
-    """One method for each thing that happens; all of them are cheap."""
+    """Counts and measures: one method for each kind of event, and each is cheap."""
 
     def __init__(self, progress: Progress) -> None:
         self.registry = CollectorRegistry()

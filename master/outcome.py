@@ -1,4 +1,4 @@
-"""What becomes of a client's append, or of its wait for copies: who holds the records, or why nobody does."""
+"""What becomes of a client's append, or of its wait for nodes: who holds the records, or why the wait failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Holders:
-    """The nodes that hold a batch, master first, by name and the moment since when; and the others, ``missing`` it.
+    """``since``: the nodes that hold a batch, master first, with the moment since when; ``missing``: the other nodes.
 
-    Moments are monotonic time in seconds; None where nobody remembers.
+    Moments are monotonic time in seconds; None when it was too long ago to be known.
     """
 
     since: Sequence[tuple[str, float | None]]
@@ -17,9 +17,9 @@ class Holders:
 
 @dataclass(slots=True)  # Not frozen, which would make one take three times as long.
 class ReplicationResult:
-    """Who holds the ``count`` records from ``offset`` on, all of them, at the moment ``at``.
+    """Which nodes hold all of the ``count`` records from ``offset`` on, at the moment ``at``.
 
-    ``epoch`` is that of the records. They were asked for when the request ``started``: a moment as in ``holders``.
+    ``epoch`` is that of the records. The request ``started`` at a moment as in ``holders``.
     ``replayed`` says that an earlier append with the same key had appended them, or was about to.
     """
 
@@ -33,7 +33,7 @@ class ReplicationResult:
 
     @property
     def held_by(self) -> list[tuple[str, float | None]]:
-        """Names, master first, with milliseconds from the request: 0 when it was so before, None as in ``holders``."""
+        """Names, master first, with milliseconds from the request on: 0 for a node that held them before."""
         return [
             (name, None if since is None else ms_between(self.started, since)) for name, since in self.holders.since
         ]

@@ -1,4 +1,4 @@
-"""Clients that wait for what becomes of their append, or for copies."""
+"""Clients that wait for what becomes of their append, or for more nodes to hold a record."""
 
 import logging
 import time
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class PendingAppend:
-    """One client's append of ``count`` messages, or wait for one, for ``w`` copies.
+    """One client's append of ``count`` messages, or its wait for one record, until ``w`` nodes hold them.
 
-    ``started`` is in monotonic seconds; ``log_end`` is where the log ended then. ``offset`` is None until it is known
-    to be on the master's disk. ``on_outcome`` is called once: with who held it at the moment when w nodes did, or with
-    the reason why nobody waits for that any more. After that call, and after :meth:`PendingAppends.forget`, it is None:
+    ``started`` is in monotonic seconds; ``log_end`` is where the log ended then. ``offset`` is None until the records
+    are known to be on the master's disk. ``on_outcome`` is called once: with who held them at the moment when w nodes
+    did, or with the error that ended the wait. After that call, and after :meth:`PendingAppends.forget`, it is None:
     the reign may keep the object for long, and must not keep the client's request with it.
     """
 
@@ -57,9 +57,9 @@ class PendingAppend:
 
 
 class PendingAppends:
-    """Tells everybody who waits, once, what the reign decides, or that the time is over.
+    """Gives each client that waits its outcome, once: what the reign decides, or that the time is over.
 
-    Invariant: whoever waits here has an append that the reign knows, and nobody is told of any other.
+    Invariant: each client that waits here has an append that the reign knows, and gets the outcome of this one only.
     """
 
     def __init__(self, reign: Reign[PendingAppend], node: str) -> None:
@@ -73,7 +73,7 @@ class PendingAppends:
         self._waiting.add(pending, timeout_s)
 
     def forget(self, pending: PendingAppend) -> bool:
-        """Nobody waits for this append any more; whether somebody did."""
+        """The client is gone; False when it did not wait any more."""
         waited = self._waiting.discard(pending)
         if waited:
             pending.on_outcome = None
@@ -81,7 +81,7 @@ class PendingAppends:
         return waited
 
     def shorten(self, timeout_s: float) -> None:
-        """From now on nobody waits longer than this."""
+        """Let no client wait longer than ``timeout_s`` from now on."""
         self._waiting.shorten(timeout_s)
 
     def decided(
@@ -90,33 +90,33 @@ class PendingAppends:
         """Carry out what the reign has decided."""
         match outcome:
             case Reached(reached):
-                holders = self._holders(reached[0])  # As of all that is in one batch.
+                holders = self._holders(reached[0])  # The same for all records of one batch.
                 for pending in reached:
-                    self._tell(pending, _result(pending, holders, now))
+                    self._answer(pending, _result(pending, holders, now))
             case Replayed(pending, offset, epoch):
                 pending.place(offset, epoch, now)
                 pending.replayed = True
             case NotAppended(pending, read_only):
-                self._tell(pending, ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log"))
+                self._answer(pending, ReadOnlyError(read_only) if read_only else DiskFullError("no room for the log"))
             case EndMismatch(pending, end_offset):
-                self._tell(pending, EndMismatchError(end_offset))
+                self._answer(pending, EndMismatchError(end_offset))
             case KeyReused(pending):
-                self._tell(pending, KeyReusedError("an append of other messages has this key"))
+                self._answer(pending, KeyReusedError("an append of other messages has this key"))
             case KeyUnreadable(pending, error):
-                # Each has its own: one that is raised in many places tells of all of them.
-                self._tell(pending, CorruptLogError(error.offset, error.fault))
+                # A new one for each client: the traceback of one that many raise would name them all.
+                self._answer(pending, CorruptLogError(error.offset, error.fault))
 
     def _give_up(self, pending: PendingAppend) -> None:
-        """The time is over: tell what is known."""
+        """The time is over: answer with what is known."""
         self._reign.forget(pending)
         if pending.offset is None:
-            _tell(pending, NotCommittedError("it is not known yet whether the message is on the master's disk"))
+            _call_back(pending, NotCommittedError("it is not known yet whether the message is on the master's disk"))
         else:
-            _tell(pending, NotReachedError(_result(pending, self._holders(pending), time.monotonic())))
+            _call_back(pending, NotReachedError(_result(pending, self._holders(pending), time.monotonic())))
 
-    def _tell(self, pending: PendingAppend, outcome: ReplicationResult | Exception) -> None:
+    def _answer(self, pending: PendingAppend, outcome: ReplicationResult | Exception) -> None:
         if self._waiting.discard(pending):
-            _tell(pending, outcome)
+            _call_back(pending, outcome)
 
     def _holders(self, pending: PendingAppend) -> Holders:
         assert pending.offset is not None
@@ -134,8 +134,8 @@ def _result(pending: PendingAppend, holders: Holders, now: float) -> Replication
     )
 
 
-def _tell(pending: PendingAppend, outcome: ReplicationResult | Exception) -> None:
-    """Whatever goes wrong with one client's answer, the others get theirs."""
+def _call_back(pending: PendingAppend, outcome: ReplicationResult | Exception) -> None:
+    """An error in one client's answer must not keep the others from theirs, so it is only logged."""
     on_outcome, pending.on_outcome = pending.on_outcome, None
     assert on_outcome is not None
     try:

@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 class ProtocolReads:
-    """Reads what is asked for, in order, and tells the reign, each time followed by ``perform``.
+    """Reads what the reign asks for, in order, and hands it to the reign; ``perform`` is called after that.
 
-    Chains and fetches belong to one session: what the last one left unread is forgotten, and asked for anew. The reign
-    bounds the chains it wants read; whoever wants to fetch asks again, so a full queue may lose that.
+    Chains and fetches belong to one session: those that the last one left unread are forgotten, and asked for anew. The
+    reign bounds the chains that it asks for; a secondary repeats its fetch, so a full queue may lose one.
     """
 
     def __init__(self, reign: Reign[PendingAppend], log: LogThread, perform: Callable[[], None]) -> None:
@@ -44,18 +44,18 @@ class ProtocolReads:
                     self._of_session.put_nowait(asked)
 
     async def find_keys(self) -> None:
-        """Look up keys for ever: what was asked for meanwhile, many at once."""
+        """Look up keys for ever; those that are asked for during a look-up are looked up together."""
         while True:
             keys = [await self._keys.get()]
             while len(keys) < SLICE_KEYS and not self._keys.empty():
                 keys.append(self._keys.get_nowait())
             found = await self._log.find_keys(keys)
             now = time.monotonic()
-            for key, keyed in zip(keys, found, strict=True):
-                if isinstance(keyed, CorruptLogError):
-                    self._reign.key_unreadable(key, keyed)
+            for key, result in zip(keys, found, strict=True):
+                if isinstance(result, CorruptLogError):
+                    self._reign.key_unreadable(key, result)
                 else:
-                    self._reign.key_found(key, keyed, now)
+                    self._reign.key_found(key, result, now)
             self._perform()
 
     def begin_session(self) -> None:
@@ -73,7 +73,7 @@ class ProtocolReads:
                     try:
                         batches = await self._log.read(fetch.from_offset, MAX_DELIVERY_BYTES)
                     except CorruptLogError as error:
-                        # Whoever needs this can't be helped; everyone else's appends go on.
+                        # This secondary can't be helped; the appends of all clients go on.
                         logger.error("%s can't be given what it lacks: %s", fetch.node, error)
                         continue
                     await session.send(fetch.reply_to, encode(self._reign.fetched(fetch, batches)))

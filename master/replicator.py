@@ -1,4 +1,4 @@
-"""Drives the master's half of the protocol: its log, the broker, and those who wait for copies."""
+"""Drives the master's half of the protocol: its log, the broker, and the clients that wait."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Replicator:
-    """Carries out the reign's decisions: every event is followed by :meth:`_perform`, so none waits.
+    """Carries out the reign's decisions: every event is followed by :meth:`_perform`, so no decision waits.
 
     Only appends may wait some turns of the event loop for others, so that they share a commit.
     """
@@ -58,7 +58,7 @@ class Replicator:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._callbacks = Callbacks()
-        self._gathering = CommitGatherer(self._callbacks.watched(self._perform))
+        self._commit_gatherer = CommitGatherer(self._callbacks.watched(self._perform))
         self._on_received = self._callbacks.watched(self._receive)
         self._on_published = self._callbacks.watched(self._published)
         self._on_committed = self._callbacks.watched(self._committed)
@@ -94,7 +94,7 @@ class Replicator:
                 tasks.create_task(self._tick())
                 tasks.create_task(keep_session(self._amqp_urls, self._name, self._set_up, self._work))
         finally:
-            # Whoever still waits would wait in vain: let them be told what is known of their messages.
+            # Nothing is decided any more: answer the clients that still wait with what is known of their messages.
             self.wind_up(0)
 
     async def append(
@@ -105,7 +105,7 @@ class Replicator:
         As :meth:`begin`; the outcome is returned or raised. Cancelling the wait never cancels the append.
         """
         outcome: asyncio.Future[ReplicationResult] = self._loop.create_future()
-        pending = self.begin(messages, partial(_settle, outcome), w=w, timeout_s=timeout_s, key=key, if_end=if_end)
+        pending = self.begin(messages, partial(_set_outcome, outcome), w=w, timeout_s=timeout_s, key=key, if_end=if_end)
         return await self._outcome_of(pending, outcome)
 
     def begin(
@@ -120,15 +120,15 @@ class Replicator:
     ) -> PendingAppend:
         """Append atomically. ``on_outcome`` is called once: when ``w`` nodes hold the messages, or with an error.
 
-        The list is emptied, so that they take no memory once they are on the master's, however long the wait.
+        The list is emptied, so that they take no memory once they are on the master's disk, however long the wait.
         Where an append with the same ``key`` (1 to 255 printable ASCII characters) and the same messages is in the log
         already, or on its way there, it counts for this one. ``if_end``: only if the log ends there.
         The messages, with the key, must fit into one batch: see :func:`replicated_log.wire.batch.append_size`.
-        Who does not wait for the outcome any more calls :meth:`forget`.
+        A caller that does not wait for the outcome any more calls :meth:`forget`.
 
         Raises ReadOnlyError or OverloadedError: nothing is appended. The outcome is a ReplicationResult or an error:
         ReadOnlyError, DiskFullError, KeyReusedError or EndMismatchError: nothing is appended; NotReachedError, after
-        ``timeout_s``: appended; NotCommittedError: nobody knows yet; CorruptLogError: nobody can know, as the log is
+        ``timeout_s``: appended; NotCommittedError: not known yet; CorruptLogError: it can't be known, as the log is
         damaged where it says what was appended with the key.
         """
         if self._stopping:
@@ -138,16 +138,16 @@ class Replicator:
         messages.clear()
         self.reign.append(pending, taken, w=w, time_ms=time_ms, now=pending.started, key=key, if_end=if_end)
         self._pending.add(pending, timeout_s)
-        self._gathering.one_more(pending.count)
+        self._commit_gatherer.one_more(pending.count)
         return pending
 
     async def wait(self, offset: int, *, w: int, timeout_s: float) -> ReplicationResult:
-        """Wait until ``w`` nodes hold the record at ``offset``, whoever appended it, and whenever.
+        """Wait until ``w`` nodes hold the record at ``offset``; any client may have appended it, at any time.
 
         Raises NoSuchRecordError, NotReachedError, OverloadedError or CorruptLogError.
         """
         outcome: asyncio.Future[ReplicationResult] = self._loop.create_future()
-        pending = PendingAppend(1, w, self.reign.progress.end.offset, partial(_settle, outcome), time.monotonic())
+        pending = PendingAppend(1, w, self.reign.progress.end.offset, partial(_set_outcome, outcome), time.monotonic())
         if offset >= pending.log_end:
             raise NoSuchRecordError(pending.log_end)
         pending.place(offset, await self._epoch_at(offset), pending.started)
@@ -157,9 +157,9 @@ class Replicator:
         return await self._outcome_of(pending, outcome)
 
     def forget(self, pending: PendingAppend) -> bool:
-        """Nobody waits for this append any more; whether somebody did.
+        """The client is gone; False when it did not wait any more.
 
-        What was appended stays, and is replicated all the same.
+        What it appended stays, and is replicated all the same.
         """
         return self._pending.forget(pending)
 
@@ -178,7 +178,7 @@ class Replicator:
         return batch.epoch
 
     def wind_up(self, grace_s: float) -> None:
-        """The process is about to stop: take no more appends, and let nobody wait longer than ``grace_s``."""
+        """The process is about to stop: take no more appends, and let no client wait longer than ``grace_s``."""
         self._stopping = True
         self._pending.shorten(grace_s)
 
@@ -268,7 +268,7 @@ class Replicator:
         self.metrics.received(delivery, now)
 
 
-def _settle(future: asyncio.Future[ReplicationResult], outcome: ReplicationResult | Exception) -> None:
+def _set_outcome(future: asyncio.Future[ReplicationResult], outcome: ReplicationResult | Exception) -> None:
     if future.done():
         return
     if isinstance(outcome, Exception):

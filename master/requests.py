@@ -1,4 +1,4 @@
-"""What clients ask of the master, checked: whatever makes no sense is refused here, before anything is appended."""
+"""What clients ask of the master. A request that makes no sense is refused here, before anything is appended."""
 
 import re
 from collections.abc import Callable
@@ -31,7 +31,7 @@ _ETAG: Final = re.compile(r'"(0|[1-9][0-9]{0,18})"')
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a write concern is measured by: how many nodes are configured, and what is meant when none is asked for."""
+    """How many nodes are configured, master included, and the write concern of a request that asks for none."""
 
     nodes: int
     default_w: str
@@ -75,9 +75,9 @@ async def read_write(request: web.Request, cluster: Cluster) -> Write:
 
 
 def direct_writes(headers: Headers, cluster: Cluster) -> Callable[[bytes], Write | None] | None:
-    """What reads the body of a request with these headers, where it is JSON without anything unusual about it.
+    """A function that reads the bodies of requests with these headers; None unless the headers say plain JSON.
 
-    None where it is not. Both raise HttpProblem.
+    It returns None for a body that is not UTF-8. Both raise HttpProblem.
     """
     if headers.get("Content-Type") != JSON:
         return None
@@ -103,7 +103,7 @@ def _json_write(body: dict[str, Any], key: str | None, if_end: int | None, clust
 async def read_seed_write(request: web.Request, cluster: Cluster) -> tuple[Write, str]:
     """The seed's form, and the message in it: JSON or text, ``w=2`` before the text or beside it; numbers are clamped.
 
-    Fields of another time are let pass. Raises HttpProblem.
+    Unknown fields are ignored. Raises HttpProblem.
     """
     key, if_end = _key(request.headers), _if_end(request.headers)
     asked: object = None
@@ -146,7 +146,7 @@ def _concern(
 
 @lru_cache(maxsize=64, typed=True)
 def _known_concern(asked: int | str, nodes: int, timeout_s: float, rule: Callable[[int | str, int], int]) -> Concern:
-    """One client hardly ever asks for another than before. Raises InvalidWriteConcernError."""
+    """Kept, since clients hardly ever ask for another one than before. Raises InvalidWriteConcernError."""
     return Concern(str(asked), rule(asked, nodes), timeout_s)
 
 

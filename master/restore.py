@@ -39,7 +39,7 @@ class Source:
 def restore(data: Path, name: str, urls: Sequence[str]) -> str:
     """Copy the longest log of the secondaries at ``urls`` to the data directory of master ``name``.
 
-    All of them must answer, so that none is overlooked that holds more. A log that is in ``data`` is set aside.
+    Every secondary must answer, so that none that holds more is overlooked. A log that is in ``data`` is set aside.
     Returns a report; raises RestoreError, SetAsideError, or what opening and writing a log raises.
     """
     fresh = data.with_name(f"{data.name}.restoring")
@@ -66,7 +66,7 @@ async def _copy_longest(log: Log, urls: Sequence[str]) -> str:
             longest, sources = await _longest(http, urls)
             if log.end.offset == longest.end_offset:
                 break
-            # A secondary may still be working off what it had been sent: copy, and ask again.
+            # A secondary may still be persisting deliveries that had come: copy, and ask again.
             await _copy(http, longest, log)
             await asyncio.sleep(SETTLE_S)
     log.raise_epoch(max(source.epoch for source in sources))

@@ -70,7 +70,7 @@ async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
         )
         logger.info("epoch %d of log %s begins at offset %d", epoch, reign_id.log_id, log.log.end.offset)
         app = application()
-        # Before the readers' routes, so that POST /messages, of which there are most, is found first.
+        # Before the readers' routes, so that POST /messages, the most frequent request, is found first.
         add_facade(app, replicator, settings.default_w)
         add_reading(app, log, replicator.committed, lambda: _status(settings, replicator))
         add_openapi(app)

@@ -28,7 +28,7 @@ def add_health(app: web.Application, readiness: Callable[[], NotReady | None]) -
 
 
 async def show_live(_: web.Request) -> web.Response:
-    """Who can answer lives."""
+    """A node that can answer is alive."""
     return json_response({"live": True})
 
 

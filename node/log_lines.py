@@ -1,4 +1,4 @@
-"""How a node's log lines look, whatever they quote."""
+"""How a node's log lines look, also those that quote what others sent."""
 
 import logging
 from types import TracebackType
@@ -7,7 +7,7 @@ ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] 
 
 
 class LogLines(logging.Formatter):
-    """One line for each event, in which nothing but text stands: who can't log in can't forge a line, nor colour it.
+    """One line for each event, and only printable text in it: what a client sends can't forge a line, nor colour it.
 
     The lines of a traceback are indented, so that what an exception says can't be taken for an event either.
     """
@@ -25,7 +25,7 @@ class LogLines(logging.Formatter):
 
 
 def printable(text: str) -> str:
-    """``text`` with all that does not print, control characters above all, as Python would escape it."""
+    """``text`` with every character that does not print, such as a control character, as Python would escape it."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

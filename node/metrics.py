@@ -1,7 +1,7 @@
 """What every node measures, for Prometheus: GET /metrics.
 
-Counts are plain numbers where things happen, and read when Prometheus asks; only times and sizes are observed, once per
-commit or batch. Names end in their unit; ``_total`` marks what only grows while the process lives.
+Counts are plain numbers of the objects that count, and read when Prometheus asks; only times and sizes are observed,
+once per commit or batch. Names end in their unit; ``_total`` marks a number that only grows while the process lives.
 """
 
 from bisect import bisect_left
@@ -36,10 +36,10 @@ _REGISTRY: Final = web.AppKey("metrics", CollectorRegistry)
 
 
 class Observed:
-    """Times or sizes, counted by the buckets they fall into. prometheus_client's own takes a lock for each of them."""
+    """A histogram: times or sizes, counted in buckets. That of prometheus_client takes a lock for each value."""
 
     def __init__(self, buckets: Sequence[float]) -> None:
-        """``buckets`` are their upper bounds, which ascend and belong to them."""
+        """``buckets`` are upper bounds, in ascending order; a value that equals a bound is in its bucket."""
         self._bounds = buckets
         self._counts = [0] * (len(buckets) + 1)
         self._sum = 0.0
@@ -55,7 +55,7 @@ class Observed:
 
 
 class Commits:
-    """What a node's commits to its own disk take, and carry."""
+    """How long a node's commits to its own disk take, and how many records and bytes they carry."""
 
     def __init__(self) -> None:
         self._seconds = Observed(TIME_BUCKETS_S)
@@ -93,9 +93,9 @@ def add_metrics(
     status: Callable[[], Mapping[str, Any]],
     of_role: Callable[[Mapping[str, Any]], Iterable[Metric]],
 ) -> None:
-    """Serve what is in ``registry``, and what the node's ``status`` tells in numbers, ``of_role`` those of its role.
+    """Serve the metrics in ``registry``, and those of the node's ``status``; ``of_role`` makes those of its role.
 
-    After :func:`node.http.reading.routes.add_reading`, whose readers are counted too.
+    To be called after :func:`node.http.reading.routes.add_reading`, whose readers are counted too.
     """
 
     def collect() -> Iterable[Metric]:

@@ -15,10 +15,10 @@ from node.log_lines import LogLines
 from replicated_log.wire.errors import CorruptLogError, DiskFullError, LogInUseError, WrongLogError
 
 SWITCH_S: Final = 0.0002
-"""A thread that is done with the disk waits as long for a busy one that has the interpreter. By default it is 5 ms."""
+"""How long a thread that is done with the disk waits for a busy one to yield the interpreter; Python's own is 5 ms."""
 
 GC_ALLOCATIONS: Final = 10_000
-"""Objects that may come before Python looks for circles among them; 700 by default. Ours have hardly any."""
+"""New objects after which Python looks for reference cycles, of which there are hardly any here; its own is 700."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run_process(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, lo
     handler = logging.StreamHandler()
     handler.setFormatter(LogLines())
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
-    # These two log each reconnection several times over; what matters of it, infra.rabbitmq says once.
+    # These two log each reconnection several times; infra.rabbitmq logs it once.
     for name in ("aio_pika", "aiormq"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.setswitchinterval(SWITCH_S)

@@ -117,7 +117,7 @@ def _read_amqp_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The brokers, separated by blanks: one, or those of a cluster."""
     urls = tuple(environ.get("REPLOG_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/").split())
     if not urls or not all(map(_is_amqp_url, urls)):
-        # Not the one that is not: it may have a password.
+        # The text does not quote the URL at fault, which may have a password in it.
         raise InvalidSettingError("REPLOG_AMQP_URL must be like amqp://user:password@host:5672/ or amqps://...")
     return urls
 

@@ -1,10 +1,9 @@
-"""The replicated log itself, free of network, clock and event loop.
+"""The replicated log itself, free of network, clock and event loop: events go in, decisions come out.
 
-``batch``          what is stored, published and re-sent, byte for byte the same on every node
-``delivery``       what the nodes say to each other, and its form on the wire
-``log``            the log on one node's disk: one process writes (``directory_lock``), others read (``log_reader``)
-``check``          verifying logs, as ``python -m replicated_log check`` does
+``wire``           what nodes say to each other and store, byte for byte
+``storage``        the log on one node's disk
+``master``         the master's half of the protocol: its ``reign`` decides
+``secondary``      the secondary's half of the protocol: its ``intake`` decides
 ``write_concern``  how many nodes must hold a record
-``reign``          the master's half of the protocol, with ``progress`` (who holds what) and ``waiters`` (who waits)
-``intake``         the secondary's half of the protocol, with its ``delay_line``
+``timings``        how long the protocol and the sessions with the broker wait
 """

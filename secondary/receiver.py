@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Carries out the intake's decisions: every event is followed by :meth:`_perform`, so none waits."""
+    """Carries out the intake's decisions: every event is followed by :meth:`_perform`, so no decision waits."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Receiver:
         return 0 if self.intake.diverged else min(self.intake.committed_end, self.intake.on_disk.offset)
 
     async def _keep_time(self) -> None:
-        """Ask the intake for decisions whenever it wants to be asked."""
+        """Carry out the intake's decisions at the times that it asks for."""
         while True:
             self._wakes_earlier.clear()
             wakeup = self.intake.next_wakeup()
@@ -231,13 +231,13 @@ class Receiver:
             return
         self.intake.receive(delivery, now)
         if isinstance(delivery, Beat):
-            # Not to be delivered once more when its master is long gone, and this process another one.
+            # Settled at once, or the next process would get it again when its master is long gone.
             self._settles.set()
             if delivery.reign == self.intake.reign:
                 self._beat_at = now
 
     async def _settle(self) -> None:
-        """Settle what is finished with: persisted, dropped, or held in memory because its delay is simulated.
+        """Settle deliveries that are persisted, dropped, or held in memory only because a delay is simulated.
 
         Many at once, and at each beat, since each settling costs the broker and this node about as much as an ack.
         Raises BrokerLostError when nothing was delivered for ``timings.silence_s``: the way here may be broken.

@@ -14,7 +14,7 @@ from infra.http.serving import application, serving
 from infra.rabbitmq.names import Names
 from node.health import add_health
 from node.http.openapi import add_openapi
-from node.http.reading.routes import COPIES, add_reading
+from node.http.reading.routes import WAIT_FOR_COPIES, add_reading
 from node.metrics import add_metrics
 from node.settings import NodeSettings
 from secondary.metrics import collect_status
@@ -52,7 +52,7 @@ async def run(settings: SecondarySettings, stop: asyncio.Event) -> None:
         add_health(app, receiver.readiness)
         add_metrics(app, receiver.registry, lambda: _status(settings, receiver), collect_status)
         add_simulation(app, receiver.simulation, receiver.simulate if settings.allow_simulation else None)
-        app[COPIES] = refuse_to_wait
+        app[WAIT_FOR_COPIES] = refuse_to_wait
         app.router.add_get("/health", point_to_master)
         app.router.add_post("/", refuse_write)
         app.router.add_post("/messages", refuse_write)

@@ -25,8 +25,8 @@ class Effects:
     """What is simulated: seconds from 0 to MAX_DELAY_S, probabilities from 0 to 1.
 
     Each commit's ack waits ``ack_delay_s``, and up to ``ack_jitter_s`` more by chance; acks keep their order all the
-    same. ``persist_delay_s`` lies before the disk. The probabilities are those of an ack to be dropped, and of one
-    that is not dropped to be sent twice.
+    same. Each batch waits ``persist_delay_s`` before it is persisted. The probabilities are those of an ack to be
+    dropped, and of one that is not dropped to be sent twice.
     """
 
     ack_delay_s: float = 0.0
@@ -40,7 +40,7 @@ class Effects:
 
 
 class Simulation:
-    """The effects at present, the dice, and how often they fell."""
+    """The effects at present, and how many acks they have dropped and repeated."""
 
     def __init__(self, effects: Effects) -> None:
         self.dropped_acks = 0
@@ -49,12 +49,12 @@ class Simulation:
         self.simulate(effects)
 
     def simulate(self, effects: Effects) -> None:
-        """From now on, this. ``longest`` are the longest delays that may be drawn."""
+        """Simulate ``effects`` from now on. ``longest`` are the longest delays that :meth:`draw` may return."""
         self.effects = effects
         self.longest = Latency(effects.ack_delay_s + effects.ack_jitter_s, effects.persist_delay_s)
 
     def draw(self) -> Latency:
-        """The delays of the next commit."""
+        """Delays for the next commit, by chance where there is jitter."""
         if not self.effects.ack_jitter_s:
             return self.longest
         jitter_s = self._random.uniform(0, self.effects.ack_jitter_s)

@@ -1,0 +1,1 @@
+"""What asyncio lacks, in small pieces. None of them knows a log, a broker or HTTP."""

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class Callbacks:
-    """What an event loop's callbacks raise, it only logs: from here a task raises it, and what it belongs to ends."""
+    """An event loop only logs what its callbacks raise. Here a task raises it, so that the task's group ends."""
 
     def __init__(self) -> None:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -26,6 +26,8 @@ class Callbacks:
             self._is_over = True
 
     def watched(self, callback: Callable[P, None]) -> Callable[P, None]:
+        """As ``callback``, but its errors are raised by :meth:`failed`."""
+
         def call(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 callback(*args, **kwargs)

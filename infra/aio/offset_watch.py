@@ -1,4 +1,4 @@
-"""Waiting until an offset that moves gets beyond a place."""
+"""Waiting until an offset that moves has passed a place."""
 
 import asyncio
 from bisect import bisect_left, insort
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class _Place:
-    """Where some wait together."""
+    """An offset that one or more tasks wait to see passed."""
 
     __slots__ = ("passed", "waiting")
 
@@ -16,16 +16,16 @@ class _Place:
 
 
 class OffsetWatch:
-    """An offset that moves, and those who wait for it to get beyond one. All of it belongs to the loop's thread.
+    """Tasks wait here until an offset that moves has passed a place. For the event loop's thread only.
 
-    Whoever moves the offset calls :meth:`moved`, which costs next to nothing while it has passed nobody's place.
+    The code that moves the offset calls :meth:`moved` then, which costs next to nothing while no place is passed.
 
-    Invariant: there is a place, in ``_offsets`` in order, exactly where somebody waits; so what nobody waits for any
-    more takes no memory.
+    Invariant: there is a place, in ``_offsets`` in order, exactly where a task waits; so waits that were cancelled take
+    no memory.
     """
 
     def __init__(self, read: Callable[[], int]) -> None:
-        """``read`` tells where the offset is now."""
+        """``read`` returns where the offset is now."""
         self._read = read
         self._places: dict[int, _Place] = {}
         self._offsets: list[int] = []
@@ -36,11 +36,11 @@ class OffsetWatch:
 
     @property
     def places(self) -> list[int]:
-        """Where somebody waits, in order."""
+        """The offsets at which tasks wait, in order."""
         return list(self._offsets)
 
     def moved(self) -> None:
-        """Wake those whose place the offset has passed."""
+        """Wake the tasks whose place the offset has passed."""
         if not self._offsets:
             return
         offset = self._read()
@@ -48,7 +48,7 @@ class OffsetWatch:
             self._places.pop(self._offsets.pop(0)).passed.set_result(None)
 
     async def passed(self, offset: int) -> None:
-        """Return when the mark is above ``offset``. Cancel the wait at will."""
+        """Return when the watched offset is above ``offset``. The wait may be cancelled."""
         while self._read() <= offset:
             place = self._places.get(offset)
             if place is None:
@@ -56,7 +56,7 @@ class OffsetWatch:
                 insort(self._offsets, offset)
             place.waiting += 1
             try:
-                # Many may wait here: unlike a bare await, this leaves the future alone when one of them is cancelled.
+                # Many tasks may wait here: unlike a bare await, this leaves the future alone when one is cancelled.
                 await asyncio.wait((place.passed,))
             finally:
                 place.waiting -= 1

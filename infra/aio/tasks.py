@@ -16,7 +16,7 @@ async def beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 def first_leaf(error: BaseException) -> BaseException:
-    """The first exception in a group of groups; other exceptions are their own leaf."""
+    """The first exception in a group of groups; an exception that is no group is its own leaf."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -9,7 +9,7 @@ from typing import Self
 
 from infra.broker.get_json import get_json
 
-# RabbitMQ's settings wherever this project starts one.
+# The settings of every RabbitMQ that this project starts.
 SETTINGS = Path(__file__).parents[1].absolute() / "rabbitmq.conf"
 
 

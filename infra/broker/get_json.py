@@ -1,4 +1,4 @@
-"""Asking a server on this machine something, plainly."""
+"""Getting JSON from a server on this machine."""
 
 import base64
 import json

@@ -23,7 +23,7 @@ class LocalBroker(OwnBroker):
     distribution, and a private epmd (Erlang's port mapper). Ports are chosen once, so the URLs stay valid over
     `restart` and `kill`. Broker and epmd end with `stop`, and also when this process dies. All methods block.
 
-    Several make a cluster: the others are `beside` the first, whose epmd and cookie are theirs too. Such a one joins
+    Several make a cluster: the others are `beside` the first, whose epmd and cookie they use. Each of the others joins
     when it starts for the first time; the first must run then, and be stopped last.
     """
 
@@ -131,7 +131,7 @@ class LocalBroker(OwnBroker):
         )
 
     def _cluster_formation(self) -> str:
-        """For one that joins: it wants to be in the list itself. The first, without any list, waits for nobody."""
+        """The nodes of the cluster, for one that joins, itself included. The first gets no list, and waits for none."""
         if self._first is self:
             return ""
         nodes = enumerate((self._first._node, self._node), start=1)

@@ -1,0 +1,1 @@
+"""The demo: three nodes and a client, started on this machine and shown on one screen."""

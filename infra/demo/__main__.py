@@ -100,7 +100,7 @@ def terminal_restored() -> Iterator[None]:
 
 
 def stop(signum: int, _: FrameType | None) -> None:
-    """On the first signal unwind, which stops all that was started; further ones do not disturb that."""
+    """On the first signal unwind, which stops every process that was started; ignore further ones meanwhile."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + signum)

@@ -1,7 +1,7 @@
 """A log and the threads it runs on: one commits, one works off SQLite's journal, and three read.
 
-One of these reads for the protocol, one looks up keys, one reads for clients. None waits for another, so that whoever
-reads the whole log delays neither an append nor a copy, and a secondary that catches up delays nobody who appends with
+Of the readers one is for the protocol, one looks up keys, one is for clients. None waits for another: so a client that
+reads the whole log delays neither an append nor a secondary, and a secondary that catches up delays no append that has
 a key.
 """
 
@@ -26,20 +26,23 @@ from replicated_log.wire.idempotency import KeyedAppend
 
 SLICE_BYTES: Final = 1 << 20
 SLICE_RECORDS: Final = 2000
-"""What is read for a client in one go, so that clients share the thread fairly, and the interpreter too."""
+"""At most so much is read for a client in one go, so that clients share the thread fairly, and the interpreter too."""
 
 SLICE_KEYS: Final = 64
-"""As many keys are looked up in one go, each perhaps in a batch of its own: whoever comes next waits no longer."""
+"""So many keys at most are looked up in one go, each perhaps in a batch of its own: the next ones wait no longer."""
 
 T = TypeVar("T")
 
 
 class LogDiskError(OSError):
-    """Raised in the place of an error of SQLite's, which does not say where: names it, and the data directory."""
+    """Raised in the place of an error of SQLite's, which does not say where: this one names the data directory too."""
 
 
 class LogThread:
-    """``log`` may be looked at anywhere; its methods are called here, on its own thread. ``on_disk`` is its end."""
+    """A log on its threads: only the committing one calls methods of ``log``, whose attributes may be read anywhere.
+
+    ``on_disk`` watches where the log ends.
+    """
 
     def __init__(
         self,
@@ -68,7 +71,7 @@ class LogThread:
         adopt: str | None = None,
         epoch: int = 0,
     ) -> None:
-        """Begin to do as :meth:`Log.append`. ``done`` is told how many seconds it took, ``failed`` what it raised."""
+        """Begin to do as :meth:`Log.append`. ``done`` is given the seconds that it took, ``failed`` what it raised."""
 
         def append() -> float:
             begin = time.perf_counter()
@@ -84,21 +87,20 @@ class LogThread:
         self._committing.begin(append, appended, failed)
 
     async def work_off_journal(self) -> None:
-        """Keep SQLite's journal short beside the appends, which otherwise wait for that now and then. Never returns.
+        """Keep SQLite's journal short beside the appends, which otherwise do so themselves now and then. Never returns.
 
-        Raises sqlite3.Error or OSError as an append does, with which this belongs into one TaskGroup: the process is
-        to end then.
+        Raises sqlite3.Error or OSError as an append does; then the process must end.
         """
         while True:
             await self._journal_is_long.wait()
-            # What is committed during the first copy takes the second a fraction of its time, and leaves still less.
+            # The second copy takes what was committed during the first, in a fraction of its time, and leaves less.
             for _ in range(2):
                 await self._checkpoints.call(self._checkpointer.copy)
             await self._committing.call(self.log.checkpoint)
             self._journal_is_long.clear()
 
     async def reached(self, offset: int) -> None:
-        """Return when this log holds the record at ``offset``. Cancel the wait at will; thousands may wait."""
+        """Return when this log holds the record at ``offset``. The wait may be cancelled; thousands may wait."""
         await self.on_disk.passed(offset)
 
     async def begin_reign(self) -> int:
@@ -121,9 +123,9 @@ class LogThread:
         return await self._clients.call(lambda: self._client_reader.read(from_offset, max_bytes))
 
     async def records(self, start: int, stop: int, shape: Callable[[list[Records]], T]) -> tuple[int, T]:
-        """Some records from ``start`` on, below ``stop``, as ``shape`` makes them; and where the next ones begin.
+        """The offset where the next slice begins, and what ``shape`` makes of some records from ``start`` to ``stop``.
 
-        At least one, if there is one; ``shape`` is called on the reading thread. Raises CorruptLogError.
+        At least one record, if there is one; ``shape`` is called on the reading thread. Raises CorruptLogError.
         """
         stop = min(stop, start + SLICE_RECORDS)
 

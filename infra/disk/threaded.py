@@ -1,4 +1,4 @@
-"""An object that lives on a thread of its own, called from the event loop."""
+"""A thread on which the event loop has functions called."""
 
 import asyncio
 import logging
@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 class _NobodyWaitsError(Exception):
-    """Raised in the place of a call, whose caller was cancelled before it came to it."""
+    """Raised instead of a call whose caller was cancelled before its turn came."""
 
 
 class Threaded:
-    """An object that lives on a thread of its own.
+    """One thread, which calls functions one after the other: an object that only they use lives on it.
 
     As an executor with one thread, but at two thirds of the cost: it is on the way of every commit.
     """
@@ -31,13 +31,13 @@ class Threaded:
     def begin(
         self, function: Callable[[], T], done: Callable[[T], None], failed: Callable[[BaseException], None]
     ) -> None:
-        """Call it there, after what was to be called before; then tell ``done`` or ``failed``, on this event loop."""
+        """Call ``function`` on the thread, after earlier calls; then ``done`` or ``failed``, on this event loop."""
         loop = asyncio.get_running_loop()
 
         def call() -> None:
             try:
                 value = function()
-            except BaseException as error:  # noqa: BLE001 - whoever began it is told
+            except BaseException as error:  # noqa: BLE001 - handed to the caller
                 loop.call_soon_threadsafe(failed, error)
             else:
                 loop.call_soon_threadsafe(done, value)
@@ -45,11 +45,11 @@ class Threaded:
         self._calls.put(call)
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Call it there. When the caller is cancelled, a call that has begun still ends."""
+        """Call ``function`` on the thread. When the caller is cancelled, a call that has begun still ends."""
         return await self._called(function)
 
     async def end(self, close: Callable[[], None]) -> None:
-        """Call ``close`` after everything else, and end the thread."""
+        """Call ``close`` after all earlier calls, and end the thread."""
         closed = self._called(close)
         self._calls.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
@@ -69,7 +69,7 @@ class Threaded:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
-            # Or what it holds would stay in memory until the next one.
+            # Otherwise the objects that it holds would stay in memory until the next call.
             del call
 
 

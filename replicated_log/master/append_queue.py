@@ -1,4 +1,4 @@
-"""Appends on their way to the master's disk: in line for the next commit, or behind a key that another one has."""
+"""Appends on their way to the master's disk: in line for the next commit, or behind another one with the same key."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -22,14 +22,15 @@ from replicated_log.wire.errors import CorruptLogError
 from replicated_log.wire.idempotency import KeyedAppend
 
 MESSAGE_OVERHEAD_BYTES: Final = 64
-"""What a message takes of memory, beyond its size in a batch: of small ones, most."""
+"""What a message takes of memory beyond its size in a batch: most of what a small one takes."""
 
 
 @dataclass(slots=True)  # Not frozen, which would make one take three times as long.
 class Append(Generic[Waiter]):
-    """What a client asks for. ``size`` is what it takes of a batch; ``digest`` that of its messages, if with a key.
+    """What a client asks for. ``size`` is how many bytes of a batch it takes, ``memory`` what :func:`memory_of` says.
 
-    ``memory`` is as :func:`memory_of`. Whoever waits for copies keeps nothing of it.
+    ``digest`` is that of its messages if it has a key. Once an append is decided, nothing here keeps it: its client may
+    wait long for other nodes, and its messages take no memory meanwhile.
     """
 
     waiter: Waiter
@@ -49,10 +50,11 @@ def memory_of(messages: Sequence[bytes], size: int) -> int:
 
 
 class AppendQueue(Generic[Waiter]):
-    """Decides what becomes of each append, once, and lets those that are in the log wait for copies.
+    """Decides what becomes of each append, once, and lets the clients of those in the log wait for other nodes.
 
-    Invariant: whoever claims a key stands behind whoever claimed it before; only the first is looked up, in line, or in
-    the commit that runs. ``len`` and ``bytes`` are those of all that is not decided yet, be it waited for or not.
+    Invariant: appends that claim the same key stand behind one another as they came; only the first is looked up, in
+    line, or in the commit that runs. ``len`` and ``bytes`` count all appends that are not decided yet, also those whose
+    clients are gone.
     """
 
     def __init__(self, decisions: deque[Decision[Waiter]], waiters: Waiters[Waiter]) -> None:
@@ -60,7 +62,7 @@ class AppendQueue(Generic[Waiter]):
         self._decisions = decisions
         self._waiters = waiters
         self._undecided = 0
-        self._tickets: set[Waiter] = set()
+        self._waited_for: set[Waiter] = set()
         self._line: deque[Append[Waiter]] = deque()
         self._claims: dict[str, deque[Append[Waiter]]] = {}
         # By batches, each append with its offset.
@@ -72,13 +74,13 @@ class AppendQueue(Generic[Waiter]):
 
     @property
     def in_line(self) -> bool:
-        """Whether some stand in line for the next commit."""
+        """Whether any append stands in line for the next commit."""
         return bool(self._line)
 
     def add(self, append: Append[Waiter]) -> None:
         self._undecided += 1
         self.bytes += append.memory
-        self._tickets.add(append.waiter)
+        self._waited_for.add(append.waiter)
         if append.key is None:
             self._line.append(append)
         elif append.key in self._claims:
@@ -88,35 +90,35 @@ class AppendQueue(Generic[Waiter]):
             self._decisions.append(FindKey(append.key))
 
     def forget(self, waiter: Waiter) -> None:
-        """Nobody waits for this waiter any more; but what it asked for goes its way."""
-        self._tickets.discard(waiter)
+        """The client of this append is gone; the append goes on all the same."""
+        self._waited_for.discard(waiter)
 
-    def found(self, keyed: KeyedAppend) -> None:
+    def found(self, stored: KeyedAppend) -> None:
         """The log holds an append with a key that was looked up."""
-        self._replay(self._claims.pop(keyed.key), keyed)
+        self._replay(self._claims.pop(stored.key), stored)
 
     def not_found(self, key: str) -> None:
-        """The log holds no append with this key: the first who claims it stands in line."""
+        """The log holds no append with this key: the first one that claims it joins the line."""
         self._line.append(self._claims[key][0])
 
     def refuse_key(self, key: str, why: str) -> None:
-        """Nobody who claims a key that was looked up may append."""
+        """Refuse every append that claims this key, which was looked up."""
         for append in self._claims.pop(key):
             self._refuse(append, why)
 
     def unreadable(self, key: str, error: CorruptLogError) -> None:
-        """Nobody knows whether the log holds an append with a key that was looked up."""
+        """Damage hides whether the log holds an append with this key, which was looked up."""
         for append in self._claims.pop(key):
             if self._leaves(append):
                 self._decisions.append(KeyUnreadable(append.waiter, error))
 
     def refuse_line(self, why: str) -> None:
-        """Nobody who stands in line may append, nor who stands behind one of them."""
+        """Refuse every append in line, and every one that stands behind one of these for its key."""
         while self._line:
             self._refuse_all(self._line.popleft(), why)
 
     def take(self, offset: int) -> list[Append[Waiter]]:
-        """Take out of the line what goes into the next batch of the commit, which begins at ``offset``."""
+        """Take out of the line the appends of the commit's next batch, which begins at ``offset``."""
         placed: list[tuple[Append[Waiter], int]] = []
         at, size = offset, HEADER_BYTES
         while self._line:
@@ -135,7 +137,7 @@ class AppendQueue(Generic[Waiter]):
         return [append for append, _ in placed]
 
     def committed(self, epoch: int) -> None:
-        """What was taken is on disk, in batches of ``epoch``."""
+        """The appends that were taken are on disk, in batches of ``epoch``."""
         stored: dict[str | None, KeyedAppend] = {}
         for placed in self._committing:
             waiting: dict[int, list[Waiter]] = {}
@@ -153,7 +155,7 @@ class AppendQueue(Generic[Waiter]):
                 self._waiters.add(waiters, offset + len(last.messages) - 1, w)
         for append, end_offset in self._mismatched:
             if append.key in stored:
-                # One behind it was stored in its place: for whoever asks now, what the log has of a key comes first.
+                # One behind it was stored in its place: what the log has under a key comes before where the log ends.
                 self._replay((append,), stored[append.key])
             else:
                 self._refuse_end(append, end_offset)
@@ -161,7 +163,7 @@ class AppendQueue(Generic[Waiter]):
         self._mismatched.clear()
 
     def commit_refused(self) -> None:
-        """Nothing of what was taken is on disk, for want of room."""
+        """None of the appends that were taken is on disk: there was no room."""
         for placed in self._committing:
             for append, _ in placed:
                 self._refuse_all(append, None)
@@ -171,9 +173,9 @@ class AppendQueue(Generic[Waiter]):
         self._mismatched.clear()
 
     def _mismatch(self, append: Append[Waiter], end_offset: int) -> None:
-        """The log should end elsewhere for this append; whoever claims its key after it stands in its place."""
+        """The log does not end where this append wants it to; the next one that claims its key takes its place."""
         if self._committing:
-            # The log ends there only once the commit is on disk: nobody is told of an end that never was.
+            # The log ends there only once the commit is on disk: no client hears of an end that never was.
             self._mismatched.append((append, end_offset))
         else:
             self._refuse_end(append, end_offset)
@@ -185,19 +187,19 @@ class AppendQueue(Generic[Waiter]):
             else:
                 del self._claims[append.key]
 
-    def _replay(self, appends: Iterable[Append[Waiter]], keyed: KeyedAppend) -> None:
-        """All of them have the key of ``keyed``, which is on disk."""
+    def _replay(self, appends: Iterable[Append[Waiter]], stored: KeyedAppend) -> None:
+        """Decide ``appends``, which have the key of ``stored``, an append on disk."""
         for append in appends:
             if not self._leaves(append):
                 continue
-            if append.digest == keyed.digest:
-                self._decisions.append(Replayed(append.waiter, keyed.first_offset, keyed.epoch))
-                self._waiters.add((append.waiter,), keyed.first_offset + keyed.count - 1, append.w)
+            if append.digest == stored.digest:
+                self._decisions.append(Replayed(append.waiter, stored.first_offset, stored.epoch))
+                self._waiters.add((append.waiter,), stored.first_offset + stored.count - 1, append.w)
             else:
                 self._decisions.append(KeyReused(append.waiter))
 
     def _refuse_all(self, append: Append[Waiter], read_only: str | None) -> None:
-        """Refuse an append, and all that stand behind it for its key."""
+        """Refuse an append, and every one that stands behind it for its key."""
         for claimant in (append,) if append.key is None else self._claims.pop(append.key):
             self._refuse(claimant, read_only)
 
@@ -210,9 +212,9 @@ class AppendQueue(Generic[Waiter]):
             self._decisions.append(EndMismatch(append.waiter, end_offset))
 
     def _leaves(self, append: Append[Waiter]) -> bool:
-        """It is being decided. True when somebody waits for that."""
+        """Count an append as decided. True when its client still waits for that."""
         self._undecided -= 1
         self.bytes -= append.memory
-        waited_for = append.waiter in self._tickets
-        self._tickets.discard(append.waiter)
-        return waited_for
+        is_waited_for = append.waiter in self._waited_for
+        self._waited_for.discard(append.waiter)
+        return is_waited_for

@@ -51,7 +51,7 @@ class Reached(Generic[Waiter]):
 
 @dataclass(frozen=True, slots=True)
 class NotAppended(Generic[Waiter]):
-    """Nothing of the waiter is stored: this master must not append, and why; or else (None) its disk is full."""
+    """Nothing of the waiter is stored: ``read_only`` says why this master must not append; None: its disk is full."""
 
     waiter: Waiter
     read_only: str | None
@@ -67,14 +67,14 @@ class EndMismatch(Generic[Waiter]):
 
 @dataclass(frozen=True, slots=True)
 class KeyReused(Generic[Waiter]):
-    """Nothing of the waiter is stored: in the log, its key is that of other messages."""
+    """Nothing of the waiter is stored: in the log, its key belongs to other messages."""
 
     waiter: Waiter
 
 
 @dataclass(frozen=True, slots=True)
 class KeyUnreadable(Generic[Waiter]):
-    """Nothing is stored for the waiter; but damage hides whether the log has its messages from before, by its key."""
+    """Nothing is stored for the waiter; but damage hides whether the log holds its messages from an earlier one."""
 
     waiter: Waiter
     error: CorruptLogError

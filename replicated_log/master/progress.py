@@ -43,7 +43,7 @@ class Secondary:
     """While ``disk_id`` is None: only a disk that has heard this beat of the reign takes that place."""
     last_seen: float | None = None
     heard: bool = False
-    """Whether some ack of it has been judged, chain and all: what it holds against this log is known."""
+    """Whether an ack of this node was judged, its chain included: how its log compares with this one is known."""
     diverged: bool = False
     conflict: str | None = None
     """Why the master must not append: this node holds what the master lacks, or knows another master.
@@ -51,7 +51,7 @@ class Secondary:
     It stays until the node's log turns out to be the master's, or the node has another disk.
     """
     unverified: Ack | None = None
-    """An ack whose chain is being read from the log; it counts after that. One at a time, or they starve each other."""
+    """An ack whose chain is being read from the log; it counts after that. If newer ones took its place, none would."""
     recent_acks: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_RECENT_ACKS))
 
     def health(self, now: float) -> Health:
@@ -67,7 +67,7 @@ class Secondary:
     def acked_at(self, offset: int) -> float | None:
         """When this node's ack of ``offset`` came; None when it has not, or too long ago to tell."""
         if len(self.recent_acks) > 1 and self.recent_acks[-2][0] <= offset < self.recent_acks[-1][0]:
-            return self.recent_acks[-1][1]  # This is what is asked for almost always.
+            return self.recent_acks[-1][1]  # Almost always the newest ack is asked for.
         at = bisect_right(self.recent_acks, offset, key=lambda ack: ack[0])
         if at == len(self.recent_acks) or (at == 0 and len(self.recent_acks) == _RECENT_ACKS):
             return None
@@ -78,7 +78,7 @@ class Progress:
     """Counts the copies of every record.
 
     Invariant: ``held_by(w)`` is never more than what w distinct configured nodes have on disk, master included. It is
-    asked for far more often than it changes.
+    kept, since it is asked for far more often than it changes.
     """
 
     def __init__(self, reign: ReignId, secondaries: Iterable[str], end: Position, timings: Timings = DEFAULT) -> None:
@@ -115,7 +115,7 @@ class Progress:
 
     @property
     def verifying(self) -> bool:
-        """Whether some configured node has told what it holds, and it is not judged yet."""
+        """Whether an ack of a configured node is still to be judged."""
         return any(node.unverified is not None for node in self.secondaries.values())
 
     def held_by(self, w: int) -> int:
@@ -128,7 +128,7 @@ class Progress:
         return 1 + sum(node.health(now) in living for node in self.secondaries.values())
 
     def committed(self, ends: Sequence[Position]) -> None:
-        """The master's own disk holds the log up to each of these ends."""
+        """The master's own disk holds the log up to the last of ``ends``, which are those of batches."""
         for end in ends:
             self._chains[end.offset] = end.chain
         self.end = ends[-1]
@@ -175,7 +175,7 @@ class Progress:
                 self._count(node, ack, chain, now)
 
     def connection_lost(self) -> None:
-        """What was being read may never be answered: let the next ack ask again."""
+        """The reads that were asked for may never be answered: let the next ack ask again."""
         for node in (*self.secondaries.values(), *self.observers.values()):
             node.unverified = None
 
@@ -214,8 +214,8 @@ class Progress:
     def _is_of_living_disk(self, node: Secondary, ack: Ack) -> bool:
         """Whether the ack comes from the disk that this node has now.
 
-        Once acks of two disks have come, none counts until one has heard a beat that was sent after that: the other
-        disk is dead, or was replaced, and whatever of it is still on its way must not count for the living one.
+        Once acks of two disks have come, none counts until one disk has heard a beat that was sent after that: the
+        other one is dead, or was replaced, and its acks that are still on their way must not count for the living one.
         """
         if ack.disk_id == node.disk_id:
             return True

@@ -13,9 +13,9 @@ MAX_UNPUBLISHED_BYTES: Final = 16 << 20
 
 
 class PublishWindow:
-    """They wait for a place in the window of unconfirmed deliveries.
+    """Batches wait here for a place in the window of unconfirmed deliveries.
 
-    Invariant: at most MAX_UNCONFIRMED deliveries are unconfirmed. What was taken, or skipped, ends at
+    Invariant: at most MAX_UNCONFIRMED deliveries are unconfirmed. The batches that were taken, or skipped, end at
     ``published_end``.
     """
 
@@ -34,7 +34,7 @@ class PublishWindow:
         self._bytes += sum(len(batch.data) for batch in batches)
 
     def take(self) -> tuple[Batch, ...]:
-        """Take out as many as one delivery takes, which is unconfirmed from now on; none when there is no place."""
+        """Take out the batches of one delivery, which is unconfirmed from now on; none when the window is full."""
         if not self._batches or self._unconfirmed >= MAX_UNCONFIRMED:
             return ()
         batches = [self._batches.popleft()]
@@ -53,12 +53,12 @@ class PublishWindow:
         assert self._unconfirmed >= 0
 
     def skip_to(self, end: int) -> None:
-        """Let all that waits be fetched by whoever lacks it, and go on at ``end``."""
+        """Drop the batches that wait, which secondaries fetch instead, and go on at ``end``."""
         self._batches.clear()
         self._bytes = 0
         self.published_end = end
 
     def begin_anew(self, end: int) -> None:
-        """As :meth:`skip_to`, on another connection: what was published on the last one is confirmed no more."""
+        """As :meth:`skip_to`, on another connection: deliveries of the last one are confirmed no more."""
         self.skip_to(end)
         self._unconfirmed = 0

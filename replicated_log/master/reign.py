@@ -1,7 +1,7 @@
 """The master's half of the protocol: one master's reign, from opening its log to closing it.
 
 The object is driven: events go in by method calls, decisions come out of :meth:`Reign.decisions`, and nothing here
-reads a clock or does I/O. These are the rules; whoever follows them in another language can take part.
+reads a clock or does I/O. These are the rules; a master in another language that follows them can take part.
 
 1.  A reign has a log id (made with the log), an epoch (one more than any reign before it on this disk, durable before
     anything else is said) and a random reign id. Every delivery names all three.
@@ -11,13 +11,13 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
     everything gathered before it counts, in the same commit too. If that commit is refused, so is this append.
 3.  Batches are published to the fanout exchange in log order, with a bounded window of unconfirmed deliveries.
     A confirm frees the window and never counts as a copy. Nothing is ever published twice: after a (re)connection, a
-    refused publish, or when too much waits, publishing goes on at the log's end, and whoever lacks something fetches.
+    refused publish, or when too much waits, publishing goes on at the log's end, and secondaries fetch what they lack.
 4.  A beat each ``timings.beat_s`` says how far has been published, and how far a majority holds. A secondary answers
     each beat with an ack, so a lost ack costs no more than the time between two beats.
 5.  Acks are cumulative. One counts only if its node is configured, its log and reign are this one's, and its chain
-    equals the master's own at that offset. After an own restart everybody counts 0 until the first such ack. An ack of
+    equals the master's own at that offset. After an own restart every node counts 0 until its first such ack. An ack of
     another disk id sets its node's count to 0; from then on only a disk counts that has heard a beat sent after that,
-    so that whatever is still on its way from the retired disk does not.
+    so that acks still on their way from the retired disk do not.
 6.  A fetch is answered with stored batches from the asked offset on, at most one delivery full. It never counts.
 7.  When a configured secondary holds records that this log does not (more of them, others, those of another log), or
     knows another master of this log that is not older, the master may have lost its past: it refuses appends until
@@ -31,7 +31,7 @@ reads a clock or does I/O. These are the rules; whoever follows them in another 
     this. Where the log has the key, nothing is appended, and all of them are answered: those with the same messages
     are replayed, at the offset that the log says, and wait for the copies that they ask for; the others have reused a
     key. That needs no append, so a read-only master does it too. It comes before what they ask of the log's end.
-    Where damage hides whether the log has the key, all of them are told so: nobody knows if their messages are in it.
+    Where damage hides whether the log has the key, that is the answer to all of them: their messages may be in it.
 10. Where the log does not have the key, the first one goes on as an append without a key does. Once it is on disk,
     those behind it are replayed, or have reused its key. A refusal uses up no key: where the log does not end as the
     first one asks, the next one takes its place; where nobody may append, or the disk is full, all are refused.
@@ -55,14 +55,14 @@ from replicated_log.wire.idempotency import KeyedAppend, digest, is_key
 from replicated_log.write_concern import majority
 
 MAX_WAITING: Final = 20_000
-"""Appends that wait, be it for the disk or for copies."""
+"""Appends that wait for the disk, or for other nodes."""
 MAX_UNCOMMITTED_BYTES: Final = 64 << 20
-"""Of memory that appends take until they are decided."""
+"""The memory that appends take until they are decided."""
 MAX_COMMIT_BATCHES: Final = 4
 
 
 class OverloadedError(Exception):
-    """Raised by :meth:`Reign.append` and ``wait``: too many wait, or too many bytes of theirs; nothing was appended."""
+    """Raised by :meth:`Reign.append` and ``wait``: too many clients or bytes wait; nothing was appended."""
 
 
 class ReadOnlyError(Exception):
@@ -87,7 +87,7 @@ class Reign(Generic[Waiter]):
         self.timings = timings
         self.progress = Progress(reign, secondaries, end, timings)
         self._decisions: deque[Decision[Waiter]] = deque()
-        # While clients are told, who may be many, the disk and the secondaries are at work already.
+        # Given out first, so that the disk and the secondaries are at work while many clients are answered.
         self._first: deque[Commit | Publish] = deque()
         self._waiters: Waiters[Waiter] = Waiters()
         self._appends = AppendQueue(self._decisions, self._waiters)
@@ -167,7 +167,7 @@ class Reign(Generic[Waiter]):
             self._appends.not_found(key)
 
     def key_unreadable(self, key: str, error: CorruptLogError) -> None:
-        """Nobody knows whether the log holds something under this key, so nobody may append with it."""
+        """Damage hides whether the log holds something under this key, so nothing is appended with it."""
         self._appends.unreadable(key, error)
 
     def wait(self, waiter: Waiter, offset: int, w: int) -> None:
@@ -178,7 +178,7 @@ class Reign(Generic[Waiter]):
         self._answer()
 
     def forget(self, waiter: Waiter) -> None:
-        """Nobody waits for this waiter any more. What was appended stays, and is replicated all the same."""
+        """The waiter's client is gone. What it appended stays, and is replicated all the same."""
         self._appends.forget(waiter)
         self._waiters.forget(waiter)
 
@@ -197,14 +197,14 @@ class Reign(Generic[Waiter]):
         self._answer()
 
     def commit_refused(self) -> None:
-        """Nothing of the last Commit is on disk, for want of room."""
+        """Nothing of the last Commit is on disk: there was no room."""
         self._commit = None
         self._appends.commit_refused()
 
     def connected(self, reply_to: str) -> None:
         """The broker can be published to; acks and fetches come in by the queue ``reply_to``."""
         self._reply_to = reply_to
-        # An ack may have come while the last connection was closing: what it asked to be read went with that.
+        # An ack may have come while the last connection was closing, and the read that it needs went with that one.
         self.progress.connection_lost()
         self._next_beat = 0.0
         self._unpublished.begin_anew(self.progress.end.offset)
@@ -217,7 +217,7 @@ class Reign(Generic[Waiter]):
     def confirmed(self) -> None:
         """The broker has taken, or refused, one delivery of batches that was published on the present connection.
 
-        Refused ones are fetched by whoever lacks them.
+        Secondaries fetch the batches of a refused one.
         """
         self._unpublished.confirmed()
 
@@ -278,11 +278,13 @@ class Reign(Generic[Waiter]):
 
     def _encode(self, appends: Sequence[Append[Waiter]], previous: Position) -> Batch:
         messages: list[bytes] = []
-        keyed: list[KeyedAppend] = []
+        keyed_appends: list[KeyedAppend] = []
         for append in appends:
             if append.key is not None:
                 offset = previous.offset + len(messages)
-                keyed.append(KeyedAppend(append.key, append.digest, offset, len(append.messages), self.id.epoch))
+                keyed_appends.append(
+                    KeyedAppend(append.key, append.digest, offset, len(append.messages), self.id.epoch)
+                )
             messages.extend(append.messages)
         return encode_batch(
             messages,
@@ -290,7 +292,7 @@ class Reign(Generic[Waiter]):
             epoch=self.id.epoch,
             time_ms=appends[0].time_ms,
             previous=previous,
-            keyed=keyed,
+            keyed_appends=keyed_appends,
         )
 
     def _plan_publish(self) -> None:

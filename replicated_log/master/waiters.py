@@ -1,4 +1,4 @@
-"""Who waits for which record to be on how many nodes."""
+"""Waits for a record to be on a number of nodes."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
@@ -10,12 +10,11 @@ _TIDY_FROM: Final = 64
 
 
 class Waiters(Generic[Waiter]):
-    """PendingAppends, each waiting until ``w`` nodes hold everything up to and including an offset.
+    """Waiters, each waiting until ``w`` nodes hold everything up to and including an offset.
 
-    Those of one batch wait together: no node holds a part of it.
-    Invariant: every live waiter is in exactly one group, which is in the heap of its w. What was forgotten stays in its
-    group until that comes up, or until one more is forgotten and they outnumber the living, so that waits that nobody
-    waits for any more take bounded memory.
+    Those of one batch wait as a group: no node holds a part of a batch.
+    Invariant: every live waiter is in exactly one group, which is in the heap of its w. A forgotten waiter stays in its
+    group until that is reached, or until forgotten ones outnumber the living; so forgotten waiters take bounded memory.
     """
 
     def __init__(self) -> None:

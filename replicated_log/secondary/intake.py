@@ -1,23 +1,23 @@
 """The secondary's half of the protocol: what becomes of the deliveries that reach a secondary.
 
 The object is driven: events go in by method calls, decisions come out of :meth:`Intake.decisions`, and nothing here
-reads a clock or does I/O. These are the rules; whoever follows them in another language can take part.
+reads a clock or does I/O. These are the rules; a secondary in another language that follows them can take part.
 
 1.  A secondary follows one reign: that of the newest beat of its log, by epoch. (Beats expire within seconds, so only
     a living master is followed; batches may have lain in a queue for days.) Deliveries of an epoch lower than any it
     has followed or stored, of another log, or of another reign of the same epoch are dropped. Every beat is answered
-    with an ack, whoever sent it, so that each master learns what this node holds and whom it follows.
-2.  A batch of the followed reign is accepted when it follows, by offset and chain, what was accepted before it. One
-    that is held already is acked again. One that comes too early, or whose reign has not been heard to beat yet, is
-    kept for later: the first ones up to MAX_EARLY_BYTES, later ones are dropped.
+    with an ack, also that of another master, so that each master learns what this node holds and whom it follows.
+2.  A batch of the followed reign is accepted when it follows, by offset and chain, what was accepted before it. A batch
+    that is held already is acked again. One that comes too early, or before the first beat of its reign, is kept for
+    later: the first ones up to MAX_EARLY_BYTES, later ones are dropped.
 3.  Accepted batches are persisted in order, several in one commit, at most one commit at a time.
 4.  A sound batch of the followed reign that does not follow by its chain, or overlaps what is held, shows that this
     log is another: the node is diverged. It accepts nothing more, and says so in its acks, until it follows another
     reign, which is judged anew.
-5.  Whoever knows that the master has published more than it has accepted fetches from its own accepted end: one fetch
-    at a time, with a fresh request id and a timeout, and again until it has caught up.
-6.  A log is adopted only from the answer to one's own fetch, durably, no later than the first record of it. One
-    without a record binds to nothing: another may be adopted in its place.
+5.  A secondary that has accepted less than the master has published fetches from its own accepted end: one fetch at a
+    time, with a fresh request id and a timeout, and again until it has caught up.
+6.  A log is adopted only from the answer to one's own fetch, durably, no later than its first record. A log without a
+    record binds to nothing: another may be adopted in its place.
 7.  ``acked`` trails the log on disk by the simulated latency, in order; when the process starts both are the same.
     Nothing ever announces more than ``acked``.
 """
@@ -108,7 +108,7 @@ class Intake:
         ``now`` is monotonic time in seconds, as everywhere here.
         """
         self._release_acks(now)
-        self._chase(now)
+        self._plan_fetch(now)
         self._plan_persist(now)
         taken = list(self._decisions)
         self._decisions.clear()
@@ -133,7 +133,7 @@ class Intake:
         return self.latency.persist_delay_s == 0 and self.on_disk.offset < offset <= self.accepted.offset
 
     def simulate(self, latency: Latency, now: float) -> None:
-        """Simulate this from now on. What waits already goes in its order, and no later than if it came just now."""
+        """Simulate this from now on. Batches and acks that wait keep their order, and wait no longer than new ones."""
         self.latency = latency
         self._delayed_acks.let_leave_by(now + latency.ack_delay_s)
         self._pending.let_leave_by(now + latency.persist_delay_s)
@@ -191,7 +191,7 @@ class Intake:
         if self._is_newest(beat.reign):
             if beat.reign != self.reign:
                 self._follow(beat.reign)
-            self._turn_to(beat.reply_to)
+            self._send_acks_to(beat.reply_to)
             self._beat = max(self._beat, beat.number)
             self.master_end = max(self.master_end, beat.end_offset)
             self.committed_end = max(self.committed_end, beat.committed_end)
@@ -206,7 +206,7 @@ class Intake:
         if reign == self.reign:
             return True
         if reign.log_id != (self.reign.log_id if self.reign else self.log_id):
-            # Only a node without a record gets here. It may change its mind until it has one.
+            # Only a node without a record gets here. It may follow another log until it has one.
             return True
         if reign.epoch > self.epoch or (reign.epoch == self.epoch and (self.reign is None or self.accepted == START)):
             return True
@@ -226,14 +226,14 @@ class Intake:
         self._early.drop_others(reign)
         self._notice(f"following the master of epoch {reign.epoch}, reign {reign.reign_id}")
 
-    def _turn_to(self, acks_to: str) -> None:
+    def _send_acks_to(self, acks_to: str) -> None:
         if acks_to != self._acks_to:
-            self._fetch.forget()  # It was asked of a queue that is no more.
+            self._fetch.forget()  # Its request went to a queue that is gone.
         self._acks_to = acks_to
 
     def _take_live(self, live: LiveBatches, now: float) -> None:
         if self.reign == live.reign and self.log_id is not None:
-            self._turn_to(live.reply_to)
+            self._send_acks_to(live.reply_to)
             self.master_end = max(self.master_end, live.batches[-1].end.offset)
             self._take(live.batches, now)
         elif self._is_newest(live.reign):
@@ -251,11 +251,11 @@ class Intake:
         self._take(fetched.batches, now)
         useless = not fetched.batches or fetched.batches[-1].end.offset > self.accepted.offset
         if self.accepted == before and useless:
-            # The master did not give what it said it had. Do not ask in a circle: the next beat asks again.
+            # The master did not give what it said it had. Asking again at once would go on for ever: wait for a beat.
             self.master_end = self.accepted.offset
 
     def _take(self, batches: Iterable[Batch], now: float) -> None:
-        """Take batches of the followed reign, in whatever order they come."""
+        """Take batches of the followed reign, in any order."""
         assert self.reign is not None
         repeat_ack = False
         for batch in batches:
@@ -294,7 +294,7 @@ class Intake:
         if not self._early.keep(reign, batch):
             self.counts["dropped"] += 1
 
-    def _chase(self, now: float) -> None:
+    def _plan_fetch(self, now: float) -> None:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
         if self._fetch.given_up(now):

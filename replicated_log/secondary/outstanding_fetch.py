@@ -1,4 +1,4 @@
-"""A secondary's question to the master for what it lacks."""
+"""A secondary's request to the master for the batches that it lacks."""
 
 from replicated_log.timings import Timings
 
@@ -30,7 +30,7 @@ class OutstandingFetch:
         self._asked_at = now
 
     def answered(self, request_id: str, now: float) -> bool:
-        """Whether the answer to this request is the one that is waited for. It is the end of the wait."""
+        """Whether this request is the outstanding one, which has its answer now."""
         if request_id != self._request_id:
             return False
         self._request_id = None
@@ -38,7 +38,7 @@ class OutstandingFetch:
         return True
 
     def given_up(self, now: float) -> bool:
-        """Whether the time is over. It is the end of the wait."""
+        """Whether the outstanding fetch has timed out, and is outstanding no more."""
         if self.deadline is None or now < self.deadline:
             return False
         self._request_id = None
@@ -46,10 +46,10 @@ class OutstandingFetch:
         return True
 
     def forget(self) -> None:
-        """Whoever was asked is gone, or is not to be heard any more."""
+        """Wait for no answer: the master that was asked is gone, or is followed no more."""
         self._request_id = None
 
     def begin_anew(self) -> None:
-        """There is another way to ask by: what was learned of the last one does not hold for it."""
+        """There is another connection: how long answers took on the last one says nothing about it."""
         self._request_id = None
         self._timeout_s = self._timings.fetch_s

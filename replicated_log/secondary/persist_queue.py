@@ -11,9 +11,9 @@ MAX_COMMIT_BYTES: Final = 8 << 20
 
 
 class PersistQueue:
-    """Each waits until it is due, and for the commit before.
+    """Each batch waits until it is due, and until the commit before has ended.
 
-    Invariant: they leave in the order they came. Together they have MAX_PENDING_BYTES at most, beyond the last one.
+    Invariant: batches leave in the order they came. All but the last one have less than MAX_PENDING_BYTES together.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class PersistQueue:
 
     @property
     def next_due(self) -> float | None:
-        """When the first one may be persisted; None when there is none."""
+        """When the first batch may be persisted; None when there is none."""
         return self._line.next_due
 
     def put(self, batch: Batch, due: float) -> None:
@@ -35,7 +35,7 @@ class PersistQueue:
         self._bytes += len(batch.data)
 
     def take(self, now: float) -> tuple[Batch, ...]:
-        """Take out those that are due, as many as one commit takes."""
+        """Take out the batches that are due, as many as one commit takes."""
         batches: list[Batch] = []
         size = 0
         while size < MAX_COMMIT_BYTES and (batch := self._line.take(now)) is not None:
@@ -45,7 +45,7 @@ class PersistQueue:
         return tuple(batches)
 
     def let_leave_by(self, due: float) -> None:
-        """Let none that is here now wait beyond ``due``."""
+        """Let no batch that waits now wait beyond ``due``."""
         self._line.let_leave_by(due)
 
     def clear(self) -> None:

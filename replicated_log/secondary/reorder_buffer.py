@@ -1,11 +1,11 @@
-"""Batches that came before those they follow."""
+"""Batches that came too early: before the batches that they follow."""
 
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import ReignId
 
 
 class ReorderBuffer:
-    """Invariant: together at most ``max_bytes``, at most one batch at an offset; the first to come stay."""
+    """Invariant: together at most ``max_bytes``, at most one batch at an offset; the first to come stays."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -13,7 +13,7 @@ class ReorderBuffer:
         self._batches: dict[int, tuple[ReignId, Batch]] = {}
 
     def keep(self, reign: ReignId, batch: Batch) -> bool:
-        """Keep a batch that ``reign`` sent; False when there is no room, or one at its offset already."""
+        """Keep a batch that ``reign`` sent; False when there is no room, or a batch at its offset already."""
         if self._bytes + len(batch.data) > self._max_bytes or batch.first_offset in self._batches:
             return False
         self._batches[batch.first_offset] = (reign, batch)
@@ -29,7 +29,7 @@ class ReorderBuffer:
         return batch
 
     def drop_below(self, offset: int) -> None:
-        """Drop what has become late, as far as it came in order: all of it, but for reordered deliveries."""
+        """Drop the batches below ``offset``: all of them that came before the first other one."""
         while self._batches and (first := next(iter(self._batches))) < offset:
             self._drop(first)
 

@@ -1,4 +1,4 @@
-"""Verifying a log byte by byte, and telling two apart."""
+"""Verifying a log byte by byte, and finding where two logs differ."""
 
 import sqlite3
 from contextlib import closing
@@ -26,7 +26,7 @@ class Checked:
 
 
 def check(directory: Path) -> Checked:
-    """Verify the whole log in ``directory``, whose node need not be stopped.
+    """Verify the whole log in ``directory``. Its node may be running.
 
     Raises CorruptLogError, naming the first offset that can't be trusted, or NoLogError.
     """

@@ -1,6 +1,6 @@
-"""Working off SQLite's journal: what it holds is moved to the database, so that it can begin anew.
+"""Checkpoints: what SQLite's journal holds is moved to the database, so that the journal can begin anew.
 
-Most of that can be done beside the thread that commits, and the rest takes little more than a sync.
+Most of the work can be done beside the thread that commits, and the rest takes little more than a sync.
 """
 
 import os
@@ -13,9 +13,9 @@ from replicated_log.storage.wal_check import FRAME_BYTES
 
 
 class Checkpointer:
-    """ReplicationResult a log's journal to its database while commits go on. For one thread at a time.
+    """Copies a log's journal to its database while commits go on. For one thread at a time.
 
-    Commits that come meanwhile stay in the journal, which thus goes on until somebody checkpoints between two of them.
+    Commits that end meanwhile stay in the journal, which grows until :func:`checkpoint` runs between two of them.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Checkpointer:
     def copy(self) -> None:
         """Copy what has been committed by now, as far as no reader needs what it replaces, and sync it.
 
-        Nothing is lost where there is no room for it. Raises sqlite3.Error and OSError, which leave unknown what is on
-        disk: the process must end, and open the log anew.
+        Nothing is lost when the disk has no room for it. Raises sqlite3.Error and OSError, which leave unknown what is
+        on disk: the process must end, and open the log anew.
         """
         with self._alone, self._no_new_beginning():
             checkpoint(self._connection)
-        # SQLite leaves this to the checkpoint after which nothing remains.
+        # SQLite syncs the database only in a checkpoint that leaves nothing in the journal.
         try:
             os.fdatasync(self._database_file)
         except OSError as error:
@@ -55,9 +55,9 @@ class Checkpointer:
 
     @contextmanager
     def _no_new_beginning(self) -> Iterator[None]:
-        """Keep commits from beginning the journal anew, by reading from it, or SQLite from copying when they may.
+        """Read meanwhile: so no commit begins the journal anew, or, where one may, SQLite copies nothing.
 
-        Before 3.51.3, SQLite may do both at once, and take what was committed then for copied:
+        Before 3.51.3, SQLite may do both at once, and then takes what was committed meanwhile for copied:
         https://www.sqlite.org/wal.html#walresetbug
         """
         self._reading.execute("BEGIN")
@@ -71,16 +71,16 @@ class Checkpointer:
 def checkpoint(connection: sqlite3.Connection) -> int | None:
     """Sync SQLite's journal and move it to the database, as far as no reader needs what it replaces.
 
-    Return how many bytes of the journal are in use; None when there is no room for all that, which harms nothing.
-    SQLite does so by itself, but then keeps a failure to write or sync to itself too, and tries again.
+    Return how many bytes of the journal are in use; None when the disk has no room, which harms nothing.
+    SQLite could checkpoint by itself, but then it hides a failure to write or to sync, and tries again.
     """
     return _checkpoint(connection, "PASSIVE")
 
 
 def outwait_readers(connection: sqlite3.Connection, patience_ms: int) -> None:
-    """As :func:`checkpoint`, and let the next commit begin the journal anew, if all who read end within that time.
+    """As :func:`checkpoint`, and let the next commit begin the journal anew, if all readers end in ``patience_ms``.
 
-    Whoever begins to read once all is copied reads the database, and is not waited for.
+    A reader that begins once everything is copied reads the database, and is not waited for.
     """
     (before_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {patience_ms}")

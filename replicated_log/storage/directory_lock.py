@@ -11,9 +11,9 @@ from replicated_log.wire.errors import LogInUseError
 
 @contextmanager
 def holding(directory: Path, holder: str) -> Iterator[None]:
-    """Hold ``directory`` against every other process. ``holder`` says to them who does.
+    """Hold ``directory`` against every other process. Their errors name ``holder``.
 
-    The lock goes with the process, however it ends. Raises LogInUseError at once when it is held already.
+    The lock ends with the process, also with one that is killed. Raises LogInUseError at once when it is held already.
     """
     file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -1,8 +1,8 @@
 """The index of idempotency keys: a table beside the batches, written in the same commit, that says where each key is.
 
-What an append with that key was, its batch says; so a row that is found is verified, and one that is lost to damage is
-not noticed but when the log is opened (in its last batches) or checked. Appends that have a key are numbered through,
-from the log's first one on, and the last REMEMBERED of them are in the table; so it is the same wherever the log is.
+A row says only where the append is; its batch says what it was, which verifies a row that is found. A row that is lost
+to damage is noticed when the log is opened (for its last batches) or checked. Appends that have a key are numbered,
+from the log's first one on, and the last REMEMBERED of them are in the table; so the table is the same on every node.
 """
 
 import sqlite3
@@ -28,15 +28,15 @@ def last_number(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(number), 0) FROM keys").fetchone()[0])
 
 
-def remember(connection: sqlite3.Connection, last: int, keyed: Sequence[KeyedAppend]) -> None:
-    """Put the keys of some appends into the table, behind number ``last``; and forget as many as there are too many.
+def remember(connection: sqlite3.Connection, last: int, keyed_appends: Sequence[KeyedAppend]) -> None:
+    """Put keys into the table, numbered from ``last`` + 1 on, and delete those before the last REMEMBERED.
 
     The caller has begun a transaction.
     """
-    # A key that was forgotten may have been used again, and the one who used it last is the one to be found.
-    rows = [(number, append.key, append.first_offset) for number, append in enumerate(keyed, last + 1)]
+    # A key may be used again once it was deleted here; then the append that used it last is the one to be found.
+    rows = [(number, append.key, append.first_offset) for number, append in enumerate(keyed_appends, last + 1)]
     connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", rows)
-    if (forgotten := last + len(keyed) - REMEMBERED) > 0:
+    if (forgotten := last + len(keyed_appends) - REMEMBERED) > 0:
         connection.execute("DELETE FROM keys WHERE number <= ?", (forgotten,))
 
 
@@ -48,10 +48,10 @@ def find(connection: sqlite3.Connection, key: str) -> int | None:
 
 def missing(connection: sqlite3.Connection, batch: Batch) -> str | None:
     """What is wrong with the rows of one of the last batches; None when nothing is."""
-    for keyed in batch.keyed:
-        found = find(connection, keyed.key)
-        if found is None or found < keyed.first_offset:  # Beyond it, the key was used again.
-            return f"the index does not have key {keyed.key!r}"
+    for append in batch.keyed_appends:
+        found = find(connection, append.key)
+        if found is None or found < append.first_offset:  # A row that points further on: the key was used again.
+            return f"the index does not have key {append.key!r}"
     return None
 
 
@@ -66,7 +66,7 @@ class IndexCheck:
 
     def fault(self, batch: Batch) -> str | None:
         """What is wrong with the rows of the next batch; None when nothing is."""
-        return next((fault for keyed in batch.keyed if (fault := self._fault(keyed))), None)
+        return next((fault for append in batch.keyed_appends if (fault := self._fault(append))), None)
 
     def fault_at_end(self) -> str | None:
         """What is wrong with the table as a whole; None when nothing is."""
@@ -75,14 +75,14 @@ class IndexCheck:
             return None
         return f"the index has {rows} keys up to number {self._last}, and should have {self._rows} up to {self._number}"
 
-    def _fault(self, keyed: KeyedAppend) -> str | None:
+    def _fault(self, append: KeyedAppend) -> str | None:
         self._number += 1
         if self._number <= self._last - REMEMBERED:
             return None
-        row = self._connection.execute("SELECT number, first_offset FROM keys WHERE key = ?", (keyed.key,)).fetchone()
-        if row == (self._number, keyed.first_offset):
+        row = self._connection.execute("SELECT number, first_offset FROM keys WHERE key = ?", (append.key,)).fetchone()
+        if row == (self._number, append.first_offset):
             self._rows += 1
             return None
         if row is not None and row[0] > self._number:
             return None  # The key was used again; its row is compared then.
-        return f"the index has the wrong row, or none, for key {keyed.key!r}"
+        return f"the index has the wrong row, or none, for key {append.key!r}"

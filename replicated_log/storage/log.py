@@ -22,17 +22,17 @@ from replicated_log.wire.errors import DiskFullError
 _CHECKED_AT_OPEN: Final = 1000
 """Batches at the log's end whose contiguity, checksums and chains are verified each time it is opened."""
 _LONG_JOURNAL_BYTES: Final = 8 << 20
-"""SQLite's journal is to be worked off once this much was appended to it: see :attr:`Log.journal_is_long`."""
+"""A checkpoint is due once this much was appended to SQLite's journal: see :attr:`Log.journal_is_long`."""
 _JOURNAL_BYTES: Final = 2 * _LONG_JOURNAL_BYTES
-"""When as much was, because nobody did so or the disk does not keep up, the commit itself waits for that."""
+"""Once this much was, because no checkpointer runs or the disk does not keep up, the commit itself checkpoints."""
 _OVERLONG_JOURNAL_BYTES: Final = 2 * _JOURNAL_BYTES
-"""It gets there where readers, of which each keeps it from beginning anew, never pause; then they are waited for."""
+"""The journal gets this long when readers, which keep it from beginning anew, never pause; then a commit waits."""
 _READERS_MS: Final = 20
-"""So long, each time: a slice takes a few. Who reads on for longer, as a check of the whole log does, is not."""
+"""How long it waits for readers: a slice takes a few milliseconds. A longer read, as a check's, is not waited for."""
 _COMMIT_JOURNAL_BYTES: Final = 2 * PAGE_BYTES
-"""What a commit adds to the journal beyond its batches: the pages that they fill in part, and where these hang."""
+"""What a commit adds to the journal beyond its batches: pages that they fill in part, and those above in the tree."""
 _KEY_JOURNAL_BYTES: Final = 3 * PAGE_BYTES
-"""What a key adds: the pages of the table and its index that it comes into, and those of the one forgotten for it."""
+"""What a key adds: the pages of the table and of its index for the new row, and for the row deleted in its place."""
 
 _UNLOCKED: Final = nullcontext()
 
@@ -40,7 +40,7 @@ _INSERT: Final = "INSERT INTO batches VALUES"
 _ROW: Final = "(?, ?, ?, ?)"
 _FEW_ROWS: Final = 16
 _FEW_BYTES: Final = 256 << 10
-"""Of batches that are committed by one statement: one for each number of rows, which keeps the last ones it has had."""
+"""Up to so many batches are committed by one statement. Each number of rows has its own, which keeps its last rows."""
 
 
 class Log:
@@ -74,14 +74,14 @@ class Log:
         self.disk_id = identity.disk_id
         self.log_id = identity.log_id
         self.epoch = identity.epoch
-        # Not before: until here, whoever opens it closes what it holds when something is raised.
+        # Last of all: until here, the caller closes what is held when something is raised.
         self._held = held.pop_all()
 
     @classmethod
     def open(cls, directory: Path, node: str, alone: AbstractContextManager[object] = _UNLOCKED) -> Self:
         """Open, or create, the log of ``node`` in ``directory``, and hold the directory until :meth:`close`.
 
-        ``alone`` is a lock where a checkpointer is to run beside the commits: SQLite does one checkpoint at a time.
+        ``alone`` is a lock if a checkpointer is to run beside the commits: SQLite does one checkpoint at a time.
 
         Raises LogInUseError, WrongLogError, CorruptLogError, or OSError and sqlite3.Error from below.
         """
@@ -94,13 +94,13 @@ class Log:
             connection = held.enter_context(closing(connect(directory)))
             with naming_damage():
                 initialise(connection, node)
-            # Also where the log is not new: its first process may have been killed before it came to this.
+            # Also when the log is not new: its first process may have been killed before it came to this.
             sync_directory(directory)
             files.enter_context(room_for_journal_index(directory))
             database_file = files.enter_context(database(directory).open("rb")).fileno()
             # A journal that had become longer gives the room back when it begins anew.
             connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
-            # What a killed process has written can be read, and need not be on disk yet.
+            # What a killed process has written can be read, but may not be on disk yet.
             checkpoint(connection)
             end = LogReader(connection).verified_end(_CHECKED_AT_OPEN)
             return cls(directory, connection, database_file, end, held, alone)
@@ -136,8 +136,8 @@ class Log:
         forgotten), and ``epoch`` the highest one seen, if it is. The caller has verified that the batches follow this
         log's end.
 
-        Raises DiskFullError when nothing was stored for want of room. Any other error leaves unknown what is on disk:
-        the process must end and open the log anew.
+        Raises DiskFullError when the disk has no room; then nothing was stored. Any other error leaves unknown what is
+        on disk: the process must end and open the log anew.
         """
         log_id = adopt or self.log_id
         assert log_id == self.log_id or self.end == START
@@ -145,25 +145,25 @@ class Log:
         for batch in batches:
             assert (batch.log_id, batch.first_offset) == (log_id, end.offset)
             end, epoch = batch.end, max(epoch, batch.epoch)
-        keyed = [append for batch in batches for append in batch.keyed]
+        keyed_appends = [append for batch in batches for append in batch.keyed_appends]
         rows = [(batch.first_offset, batch.count, batch.chain, batch.data) for batch in batches]
         size = sum(len(batch.data) for batch in batches)
         is_small = 0 < len(rows) <= _FEW_ROWS and size <= _FEW_BYTES
-        if is_small and not keyed and (log_id, epoch) == (self.log_id, self.epoch):
+        if is_small and not keyed_appends and (log_id, epoch) == (self.log_id, self.epoch):
             self._insert_few(rows)
         else:
             with self._transaction():
                 if log_id is not None and log_id != self.log_id:
                     set_meta(self._connection, "log_id", log_id)
                 self._connection.executemany(f"{_INSERT} {_ROW}", rows)
-                if keyed:
-                    key_index.remember(self._connection, self._last_key, keyed)
+                if keyed_appends:
+                    key_index.remember(self._connection, self._last_key, keyed_appends)
                 if epoch != self.epoch:
                     set_meta(self._connection, "epoch", epoch)
         self.log_id, self.end, self.epoch = log_id, end, epoch
-        self._last_key += len(keyed)
+        self._last_key += len(keyed_appends)
         self._in_journal += _COMMIT_JOURNAL_BYTES + size
-        self._in_journal += len(keyed) * _KEY_JOURNAL_BYTES
+        self._in_journal += len(keyed_appends) * _KEY_JOURNAL_BYTES
         if self._in_journal >= _JOURNAL_BYTES:
             self.checkpoint()
 
@@ -171,7 +171,7 @@ class Log:
     def journal_is_long(self) -> bool:
         """True when it is time for a checkpointer to copy what it can, and then for :meth:`checkpoint`.
 
-        Otherwise an append does all of that once in a while, and takes many times as long as others.
+        Where nobody does both, an append now and then does the whole checkpoint, and takes many times as long.
         """
         return self._in_journal >= _LONG_JOURNAL_BYTES
 
@@ -183,8 +183,8 @@ class Log:
     def checkpoint(self) -> None:
         """Move what is left in SQLite's journal to the database, so that the next commit begins it anew.
 
-        That commit goes behind the others where a reader has been reading since before them, but soon some that follow
-        wait for the readers. Raises as :meth:`append`, but no DiskFullError: without room, the journal becomes longer.
+        While a reader has been reading since before, the journal grows on instead; when it is overlong, this waits for
+        readers. Raises as :meth:`append`, but no DiskFullError: without room, the journal becomes longer.
         """
         with self._alone:
             journal_bytes = checkpoint(self._connection)
@@ -195,9 +195,9 @@ class Log:
                 outwait_readers(self._connection, _READERS_MS)
 
     def _insert_few(self, rows: Sequence[tuple[int, int, bytes, bytes]]) -> None:
-        """Commit them, and nothing else, by one statement: it is a transaction by itself.
+        """Commit rows, and nothing else, by one statement: it is a transaction by itself.
 
-        Most commits are such. Each call of SQLite's lets the process's other threads go on, and may wait for them.
+        Most commits are like this. Each call of SQLite lets other threads run, and may wait for them; so one is best.
         """
         with self._refusing_when_full():
             values = [value for row in rows for value in row]

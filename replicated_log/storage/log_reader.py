@@ -1,7 +1,7 @@
 """Reading and verifying a log on disk, beside its writer or without one.
 
-A reader does not wait for commits, nor do they for it (SQLite's write-ahead journal; a reader never checkpoints); but
-where readers never pause, now and then a commit waits some milliseconds, so that the journal begins anew.
+A reader does not wait for commits, nor a commit for readers (SQLite's write-ahead journal; a reader never checkpoints).
+But when readers never pause, now and then a commit waits some milliseconds, so that the journal begins anew.
 """
 
 import sqlite3
@@ -35,7 +35,7 @@ class Identity:
 
 @contextmanager
 def naming_damage(what: str = "") -> Iterator[None]:
-    """Tell damage that SQLite finds as a CorruptLogError: in what no record can be trusted without."""
+    """Raise CorruptLogError for offset 0 when SQLite finds damage in what is read: no record can be trusted then."""
     try:
         yield
     except SQLITE_ERRORS as error:
@@ -64,7 +64,7 @@ class LogReader:
         return row[0] if row else None
 
     def identity(self) -> Identity:
-        """Raises CorruptLogError when a part is missing, or is none of its kind."""
+        """Raises CorruptLogError when a part is missing, or is of a wrong type."""
         with naming_damage():
             node, disk_id, log_id, epoch = (self.meta(key) for key in ("node", "disk_id", "log_id", "epoch"))
         if not isinstance(node, str) or not isinstance(disk_id, str) or not isinstance(epoch, int):
@@ -76,7 +76,7 @@ class LogReader:
     def read(self, from_offset: int, max_bytes: int, stop: int | None = None) -> list[Batch]:
         """The stored batches from the one that holds ``from_offset`` on: as many as ``max_bytes`` take, at least one.
 
-        None after the one that reaches ``stop``. Empty only at the end of the log. Raises CorruptLogError rather than
+        The one that reaches ``stop`` is the last. Empty only at the end of the log. Raises CorruptLogError rather than
         return a damaged batch.
         """
         batches: list[Batch] = []
@@ -110,7 +110,7 @@ class LogReader:
         return found
 
     def find_keys(self, keys: Sequence[str]) -> list[KeyedAppend | CorruptLogError | None]:
-        """As :meth:`find_key`, for each of them; what can't be read is said in its place."""
+        """As :meth:`find_key`, for each key; where the log can't be read, the error stands in the append's place."""
         found: dict[str, KeyedAppend | CorruptLogError | None] = dict.fromkeys(keys)
         places: list[tuple[int, str]] = []
         for key in found:
@@ -140,7 +140,7 @@ class LogReader:
     def verified(self) -> Position:
         """Verify the whole log, byte by byte, and its index of keys; return where it ends. Raises CorruptLogError."""
         with self._snapshot():
-            # A log that no program has opened since keys were invented has neither.
+            # A log of the first format has no keys, and no index of them.
             index = key_index.IndexCheck(self._connection, self.last_key()) if self.meta("format") != 1 else None
             end = self._verified(START, index.fault if index else lambda _: None)
             with naming_damage(_INDEX):
@@ -150,13 +150,13 @@ class LogReader:
             return end
 
     def verified_end(self, last: int) -> Position:
-        """Verify so many batches at the log's end, byte by byte, and return where it ends. Raises CorruptLogError."""
+        """Verify the ``last`` batches of the log, byte by byte, and return where it ends. Raises CorruptLogError."""
         return self._verified(
             self._end_before(self._first_of(last)), lambda batch: key_index.missing(self._connection, batch)
         )
 
     def _verified(self, position: Position, index_fault: Callable[[Batch], str | None]) -> Position:
-        """The end of the log, of which what follows ``position`` is verified, each batch's keys by ``index_fault``."""
+        """Verify what follows ``position``, each batch's keys by ``index_fault``, and return where the log ends."""
         identity = self.identity()
         for batch in self._rows(position.offset):
             if batch.end_offset <= position.offset:
@@ -184,7 +184,7 @@ class LogReader:
             self._connection.execute("ROLLBACK")
 
     def sound_end(self) -> Position:
-        """How far the log is sound from its start on, whatever comes after."""
+        """Where the part of the log that is sound from its start on ends."""
         position = START
         try:
             for batch in self._rows(0):
@@ -201,7 +201,7 @@ class LogReader:
         return None if fault == "ok" else fault
 
     def _first_of(self, last: int) -> int:
-        """The offset at which the last so many batches begin."""
+        """The offset at which the ``last`` batches begin."""
         try:
             row = self._connection.execute(
                 "SELECT first_offset FROM batches ORDER BY first_offset DESC LIMIT 1 OFFSET ?", (last - 1,)
@@ -245,9 +245,9 @@ class LogReader:
 
 
 def _keyed_at(batch: Batch | None, first_offset: int, key: str) -> KeyedAppend:
-    for keyed in batch.keyed if batch else ():
-        if (keyed.key, keyed.first_offset) == (key, first_offset):
-            return keyed
+    for append in batch.keyed_appends if batch else ():
+        if (append.key, append.first_offset) == (key, first_offset):
+            return append
     raise CorruptLogError(first_offset, f"the index says that key {key!r} is there, and it is not")
 
 

@@ -17,7 +17,7 @@ FORMAT: Final = 2
 _WITHOUT_KEYS: Final = 1
 """The format before there were idempotency keys; such a log gets their table when it is opened."""
 _JOURNAL_INDEX_BYTES: Final = 256 << 10
-"""The room that SQLite's index of its journal takes when that has grown to 128 MiB, far beyond two checkpoints."""
+"""The room that SQLite's index of its journal takes for a journal of 128 MiB, far beyond two checkpoints."""
 _SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
 CREATE TABLE batches (
@@ -31,12 +31,12 @@ CREATE TABLE batches (
 
 
 def connect(directory: Path) -> sqlite3.Connection:
-    """For one thread at a time; each statement is a transaction, unless one was begun."""
+    """A connection for one thread at a time; each statement is a transaction, unless one was begun."""
     return sqlite3.connect(database(directory), isolation_level=None, check_same_thread=False)
 
 
 def initialise(connection: sqlite3.Connection, node: str) -> None:
-    """See that SQLite writes durably, that this is a log of a format we know, and whose it is; or make it.
+    """Check that SQLite writes durably, that it knows the log's format, and that ``node`` owns it; or make a new log.
 
     Raises WrongLogError, CorruptLogError or sqlite3.Error.
     """
@@ -84,10 +84,10 @@ def _expected_schema() -> set[tuple[object, ...]]:
 
 @contextmanager
 def room_for_journal_index(directory: Path) -> Iterator[None]:
-    """Reserve it on disk, as long as there is room.
+    """Reserve room for SQLite's index of its journal, if the disk has any.
 
-    SQLite asks for it when it is needed, which is when a commit is written, and may then be on disk or not; where the
-    disk is full, that is an I/O error to it. The file stays open meanwhile.
+    Otherwise SQLite asks for that room while it writes a commit. On a full disk it then says that there was an I/O
+    error, which leaves unknown whether the commit is on disk. The file stays open meanwhile.
     """
     with (directory / f"{database(directory).name}-shm").open("r+b") as file:
         try:
@@ -99,7 +99,7 @@ def room_for_journal_index(directory: Path) -> Iterator[None]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Put the names of the directory and its parents on disk; what is in them is of no use without."""
+    """Put the names of the directory and its parents on disk: without them, what is in the directory can't be found."""
     for path in (directory, *directory.absolute().parents):
         try:
             file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

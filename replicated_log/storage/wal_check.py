@@ -1,8 +1,8 @@
-"""SQLite's write-ahead journal, looked at before SQLite does: torn at its end, or damaged before it?
+"""A check of SQLite's write-ahead journal, before SQLite reads it: is it torn at its end, or damaged before that?
 
-SQLite takes the first frame that does not check for the journal's end, and what is after it for scrap. So it is after a
-crash, which tears the last commit at most. Where more is after it, commits that were on disk would be lost in silence,
-or stale pages served in the place of newer ones.
+SQLite takes the first frame with a wrong checksum for the journal's end, and ignores the frames after it. After a crash
+this is right, for a crash tears the last commit at most. But if more commits are after it, which were on disk, they
+would be lost in silence, or stale pages served in the place of newer ones.
 """
 
 import sys
@@ -44,7 +44,7 @@ def damaged_at(directory: Path) -> int | None:
     a frame that goes on from it shows that everything up to the commit was on disk. A torn commit has no such pair,
     nor have leftovers: of a commit that was rolled back, or, by their salts, of the time before the journal was reset.
 
-    What can't be told from a torn end: damage in the last commit, and in the header of the last but one's last frame.
+    Damage looks like a torn end in two places: in the last commit, and in the last frame's header of the one before.
 
     The format is that of https://www.sqlite.org/fileformat2.html#the_write_ahead_log
     """

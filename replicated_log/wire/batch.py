@@ -15,7 +15,7 @@ A batch's bytes are made once, by the master, and are the same on every node and
     chain            16   blake2b(previous chain + the fields above + payload)
     checksum          4   CRC-32 of everything else in the batch
     payload               count lengths of 4 bytes, then the messages in UTF-8, one after the other,
-                          then, if the flag says so, headers: see ``keyed``
+                          then, if the flag says so, headers: see ``idempotency``
 
 All integers are unsigned and big-endian. The chain makes two logs equal up to an offset exactly when
 their chains there are equal; the checksum tells damage (drop it, fetch it again) from divergence.
@@ -68,9 +68,9 @@ START: Final = Position(0, bytes(CHAIN_BYTES))
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Consecutive records of one batch, by their messages; the first is at ``first_offset``, wherever there is one.
+    """Consecutive records of one batch, given as their messages; the first is at ``first_offset``. There may be none.
 
-    They have their epoch and time in common. ``time_ms`` is in milliseconds since 1970 (UTC), by the master's clock.
+    They have the same epoch and time. ``time_ms`` is in milliseconds since 1970 (UTC), by the master's clock.
     """
 
     first_offset: int
@@ -90,7 +90,7 @@ class Records:
 class Batch:
     """One or more consecutive records. ``data`` is the whole batch as stored and sent; the rest is read from it.
 
-    ``keyed`` are the appends in it that have an idempotency key, in order.
+    ``keyed_appends`` are the appends in it that have an idempotency key, in order.
     """
 
     log_id: str
@@ -100,7 +100,7 @@ class Batch:
     count: int
     chain: bytes
     data: bytes
-    keyed: tuple[KeyedAppend, ...] = ()
+    keyed_appends: tuple[KeyedAppend, ...] = ()
 
     @property
     def end(self) -> Position:
@@ -117,7 +117,7 @@ class Batch:
         return f"{self.first_offset}-{last}" if self.count > 1 else f"{last}"
 
     def follows(self, previous: Position) -> bool:
-        """True when this batch is the continuation of exactly the log that ends at ``previous``."""
+        """True when this batch continues the log that ends at ``previous``, and no other one."""
         return self.first_offset == previous.offset and self.chain == _chain(
             previous.chain, self.data[: _FIELDS.size], memoryview(self.data)[HEADER_BYTES:]
         )
@@ -129,7 +129,7 @@ class Batch:
         return Records(self.first_offset + begin, self.epoch, self.time_ms, messages)
 
     def messages(self, begin: int = 0, end: int | None = None) -> list[str]:
-        """Those from place ``begin`` in the batch on, below ``end``; all by default."""
+        """The messages from place ``begin`` in the batch on, below place ``end``; all of them by default."""
         lengths = struct.unpack_from(f">{self.count}I", self.data, HEADER_BYTES)
         at = HEADER_BYTES + LENGTH_BYTES * self.count + sum(lengths[:begin])
         bounds = accumulate(lengths[begin:end], initial=at)
@@ -149,16 +149,16 @@ def encode_batch(
     epoch: int,
     time_ms: int,
     previous: Position,
-    keyed: Sequence[KeyedAppend] = (),
+    keyed_appends: Sequence[KeyedAppend] = (),
 ) -> Batch:
     """Make the batch that continues a log at ``previous``.
 
     ``messages`` are UTF-8, at least one; the caller keeps the batch within MAX_BATCH_BYTES and MAX_BATCH_RECORDS.
     """
     count = len(messages)
-    flags = _HAS_HEADERS if keyed else 0
+    flags = _HAS_HEADERS if keyed_appends else 0
     payload = b"".join(
-        (struct.pack(f">{count}I", *map(len, messages)), *messages, encode_headers(keyed, previous.offset))
+        (struct.pack(f">{count}I", *map(len, messages)), *messages, encode_headers(keyed_appends, previous.offset))
     )
     fields = _FIELDS.pack(
         _MAGIC, _VERSION, flags, bytes.fromhex(log_id), epoch, previous.offset, time_ms, count, len(payload)
@@ -168,14 +168,14 @@ def encode_batch(
     data = b"".join((fields, chain, checksum, payload))
     assert 0 < count <= MAX_BATCH_RECORDS
     assert len(data) <= MAX_BATCH_BYTES
-    return Batch(log_id, epoch, previous.offset, time_ms, count, chain, data, tuple(keyed))
+    return Batch(log_id, epoch, previous.offset, time_ms, count, chain, data, tuple(keyed_appends))
 
 
 def decode_batches(data: bytes) -> list[Batch]:
     """Read batches that stand one after the other, to the last byte.
 
     Every checksum is verified; whether a batch follows what a log holds is for :meth:`Batch.follows` to say.
-    Raises MalformedBatchError for whatever is not sound: damage, a version or flag of the future, an excess of size.
+    Raises MalformedBatchError for a batch that is damaged, too large, or of a version or flag that is not known here.
     """
     batches = []
     start = 0
@@ -206,10 +206,10 @@ def _decode_one(data: bytes, start: int) -> Batch:
     if messages_end > payload_size or (messages_end < payload_size and not flags):
         raise MalformedBatchError(f"the lengths in the batch at offset {first_offset} do not add up")
     try:
-        keyed = decode_headers(bytes(payload[messages_end:]), first_offset, count, epoch) if flags else ()
+        keyed_appends = decode_headers(bytes(payload[messages_end:]), first_offset, count, epoch) if flags else ()
     except ValueError as error:
         raise MalformedBatchError(f"the batch at offset {first_offset}: {error}") from error
-    return Batch(log_id.hex(), epoch, first_offset, time_ms, count, chain, whole, keyed)
+    return Batch(log_id.hex(), epoch, first_offset, time_ms, count, chain, whole, keyed_appends)
 
 
 def _chain(previous: bytes, fields: bytes, payload: bytes | memoryview) -> bytes:

@@ -27,7 +27,7 @@ MAX_DELIVERY_BYTES: Final = 4 << 20
 JOINING: Final = "joining"
 FOLLOWING: Final = "following"
 DIVERGED: Final = "diverged"
-"""What a secondary says of itself: it has no log yet; it takes part; its log is not the master's, it stands still."""
+"""The states of a secondary: it has no log yet; it follows a master; its log is not the master's and takes nothing."""
 
 
 _JSON: Final = json.JSONEncoder(separators=(",", ":"))
@@ -47,7 +47,7 @@ class ReignId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LiveBatches:
-    """Consecutive batches, just committed by the master. ``reply_to`` is where acks go."""
+    """Consecutive batches, just committed by the master. ``reply_to`` is the queue that takes acks."""
 
     reign: ReignId
     batches: tuple[Batch, ...]
@@ -56,7 +56,7 @@ class LiveBatches:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The master is here. ``end_offset`` is how far it has published; below ``committed_end`` a majority holds all.
+    """The master is here. It has published up to ``end_offset``; a majority holds everything below ``committed_end``.
 
     ``number`` counts the beats of the reign, from 1 on.
     """
@@ -74,8 +74,8 @@ class Ack:
 
     ``log_id`` is the log it holds (None: none yet), ``epoch`` the highest it has seen of it, and ``reign`` the master
     it follows (None: none yet), so that a master can tell an ack of its own from one meant for another. ``beat`` is
-    the newest one heard of that reign: it orders the disks of a node, since a living one hears more than a dead one.
-    ``covers`` names the last batch, for tracing.
+    the number of the newest beat heard of that reign: it tells a node's living disk from a dead one, which hears no
+    more beats. ``covers`` names the last batch that is acked, for tracing.
     """
 
     node: str
@@ -154,7 +154,7 @@ def encode(delivery: Delivery, expires_s: float | None = None) -> Envelope:
 
 
 def decode(envelope: Envelope) -> Delivery:
-    """The delivery in an envelope. Raises MalformedDeliveryError for whatever this program can't have sent."""
+    """The delivery in an envelope. Raises MalformedDeliveryError when this program can't have sent it."""
     if len(envelope.body) > MAX_DELIVERY_BYTES:
         raise MalformedDeliveryError(f"{len(envelope.body)} bytes are more than a delivery may have")
     try:
@@ -223,7 +223,7 @@ def _decode(envelope: Envelope) -> Delivery:
 
 @lru_cache(maxsize=4)
 def _json_of_node(node: str, disk_id: str, log_id: str | None, epoch: int, reign: ReignId | None, state: str) -> str:
-    """What a node says in each of its acks, as the beginning of a JSON object."""
+    """The fields that a node's acks have in common, as the beginning of a JSON object."""
     fields = {
         "node": node,
         "disk_id": disk_id,

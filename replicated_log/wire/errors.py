@@ -1,8 +1,11 @@
-"""What a log on disk raises, told here because those who only replicate it hear of it too."""
+"""The errors of a log on disk. They are here because code that never opens a log handles them too."""
 
 
 class CorruptLogError(Exception):
-    """Raised when stored bytes are not what was written. ``offset`` is the first record that can't be trusted."""
+    """Raised when stored bytes are not what was written; ``fault`` says what is wrong with them.
+
+    ``offset`` is that of the first record that can't be trusted.
+    """
 
     def __init__(self, offset: int, fault: str) -> None:
         super().__init__(f"the log is corrupt at offset {offset}: {fault}")
@@ -11,12 +14,15 @@ class CorruptLogError(Exception):
 
 
 class DiskFullError(Exception):
-    """Raised by :meth:`Log.append`: no room. Nothing of this append is stored, and the log can go on."""
+    """Raised by a write to a log when the disk has no room. Nothing of this write is stored, and the log can go on."""
 
 
 class WrongLogError(Exception):
-    """Raised by :func:`initialise`: what is in the directory belongs to another node, or to a newer program."""
+    """Raised when a log can't be opened here.
+
+    It belongs to another node, has a format that this program does not know, or SQLite can't write it durably.
+    """
 
 
 class LogInUseError(Exception):
-    """Raised when another process holds a data directory; names it."""
+    """Raised when another process holds a data directory; the text names both."""

@@ -1,9 +1,9 @@
-"""Appends with an idempotency key: how they stand in the headers of a batch.
+"""Appends with an idempotency key: how the headers of a batch name them.
 
-The headers of a batch that has some follow its messages, one for each append that has a key, in the order of the log:
+Headers follow the messages of a batch, one header for each append that has a key, in the order of the log:
 
     field         bytes   meaning
-    first             4   place in the batch of the append's first record, which this is a header of
+    first             4   place of the append's first record in the batch, from 0 on
     count             4   number of records that the append has, from there on
     digest           16   blake2b(the lengths of the append's messages, 4 bytes each + the messages)
     key size          1   1 to 255
@@ -26,7 +26,7 @@ _KEY: Final = re.compile(f"[ -~]{{1,{MAX_KEY_LENGTH}}}")
 
 @dataclass(frozen=True, slots=True)
 class KeyedAppend:
-    """An append that has a key, as it is in a log. ``digest`` is that of its messages."""
+    """An append that has a key, as a log has it. ``digest`` is :func:`digest` of its messages."""
 
     key: str
     digest: bytes
@@ -41,7 +41,7 @@ def is_key(text: str) -> bool:
 
 
 def digest(messages: Sequence[bytes]) -> bytes:
-    """Names the messages of one append: equal when all of them are, and nobody finds others with the same."""
+    """A digest of one append's messages: equal for equal ones, and nobody can find other messages with the same."""
     hashed = blake2b(struct.pack(f">{len(messages)}I", *map(len, messages)), digest_size=DIGEST_BYTES)
     for message in messages:
         hashed.update(message)
@@ -49,16 +49,16 @@ def digest(messages: Sequence[bytes]) -> bytes:
 
 
 def header_size(key: str | None) -> int:
-    """What a key costs in a batch."""
+    """How many bytes of a batch the header of an append with this key takes; 0 without a key."""
     return 0 if key is None else _FIELDS.size + len(key)
 
 
-def encode_headers(keyed: Sequence[KeyedAppend], first_offset: int) -> bytes:
+def encode_headers(keyed_appends: Sequence[KeyedAppend], first_offset: int) -> bytes:
     """The headers of a batch that begins at ``first_offset``."""
     return b"".join(
         _FIELDS.pack(append.first_offset - first_offset, append.count, append.digest, len(append.key))
         + append.key.encode("ascii")
-        for append in keyed
+        for append in keyed_appends
     )
 
 

@@ -2,21 +2,17 @@
 
 import asyncio
 import json
-import socket
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, closing
-from io import BytesIO
-from typing import Any
+from contextlib import closing
 
 import pytest
-from aiohttp import ClientPayloadError, ClientResponse
+from aiohttp import ClientPayloadError
 
-from infra.http.answers import MAX_UNTAKEN_BYTES
-from node.http.reading.readable import MAX_WAITING
 from replicated_log.storage.log_reader import database
-from tests.cluster import Cluster, Node, eventually
+from tests.cluster import Cluster, eventually
 from tests.integration.conftest import NewCluster
+from tests.integration.reading import offsets, problem, read, read_offsets
 from tests.long_log import write_long_log
 
 LINES = {"Accept": "application/x-ndjson"}
@@ -29,23 +25,6 @@ MEMORY_BOUND_MIB = 64
 async def master(new_cluster: NewCluster) -> AsyncIterator[Cluster]:
     async with new_cluster({}) as cluster:
         yield await cluster.started()
-
-
-async def read(
-    cluster: Cluster, node: Node, path: str, *, method: str = "GET", **headers: str
-) -> tuple[ClientResponse, bytes]:
-    async with cluster.http.request(method, node.url + path, headers=headers) as response:
-        return response, await response.read()
-
-
-async def problem(cluster: Cluster, node: Node, path: str) -> tuple[int, dict[str, Any]]:
-    response, body = await read(cluster, node, path)
-    assert response.content_type == "application/problem+json", body
-    return response.status, json.loads(body)
-
-
-def offsets(page: dict[str, Any]) -> list[int]:
-    return [record["offset"] for record in page["messages"]]
 
 
 async def test_a_page_begins_at_an_offset_or_so_many_records_before_the_end(master: Cluster) -> None:
@@ -234,59 +213,6 @@ async def test_committed_is_what_a_majority_has_acked_wherever_one_asks(new_clus
         assert [wait.result() for wait in waits] == [[0], [0]]
 
 
-async def test_there_are_no_more_waiting_readers_than_the_node_can_bear(master: Cluster) -> None:
-    async def one_more() -> tuple[int, str | None]:
-        response, _ = await read(master, master.master, "/messages?min_offset=0&timeout=0.01")
-        return response.status, response.headers.get("Retry-After")
-
-    async def is_full() -> bool:
-        return await one_more() == (503, "1")
-
-    async def is_not_full() -> bool:
-        return await one_more() == (504, None)
-
-    async with asyncio.TaskGroup() as readers:
-        waits = [
-            readers.create_task(read_offsets(master.master, "min_offset=0&timeout=60")) for _ in range(MAX_WAITING)
-        ]
-        await eventually(is_full, "there is no room for another reader")
-        waits[0].cancel()
-        await eventually(is_not_full, "whoever leaves gives room to another")
-        await master.master.append("message")
-    assert [wait.result() for wait in waits[1:]] == [[0]] * (MAX_WAITING - 1)
-
-
-async def test_answers_that_nobody_takes_are_bounded_in_memory_until_their_readers_leave(master: Cluster) -> None:
-    lines = BytesIO(b"".join(b'"%s"\n' % (b"x" * 1_000_000) for _ in range(4)))
-    async with master.http.post(
-        f"{master.master.url}/messages", data=lines, headers={"Content-Type": "application/x-ndjson"}
-    ) as response:
-        assert response.status == 201
-    size = len(await master.master.batches(0))
-    assert size > 4_000_000
-
-    async def one_more() -> tuple[int, str | None]:
-        response, _ = await read(master, master.master, "/batches")
-        return response.status, response.headers.get("Retry-After")
-
-    async def is_full() -> bool:
-        return await one_more() == (503, "1")
-
-    async def is_not_full() -> bool:
-        return await one_more() == (200, None)
-
-    with ExitStack() as idle:
-        for _ in range(MAX_UNTAKEN_BYTES // size):
-            reader = idle.enter_context(closing(socket.socket()))
-            # So that the kernel does not take it all for the reader.
-            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
-            reader.connect(("127.0.0.1", master.master.port))
-            reader.sendall(b"GET /batches HTTP/1.1\r\nHost: node\r\n\r\n")
-        await eventually(is_full, "there is no room for another answer")
-        assert (await master.master.get("/status"))["end_offset"] == 4
-    await eventually(is_not_full, "whoever leaves gives room to another")
-
-
 async def test_who_waits_is_told_that_the_node_stops(cluster: Cluster) -> None:
     for node in cluster.nodes:
         reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
@@ -324,7 +250,3 @@ async def test_what_is_damaged_is_not_served_and_what_began_before_it_is_broken_
             assert (path, status, refusal["code"]) == (path, 500, "corrupt-log")
         assert (await node.get("/messages/3000"))["offset"] == 3000
         assert "the log is corrupt at offset 5000" in node.logged()
-
-
-async def read_offsets(node: Node, query: str) -> list[int]:
-    return offsets(await node.get(f"/messages?{query}"))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tests.simulation.checker import READ_ONLY_WITHIN_S
+from tests.simulation.checker_logs import READ_ONLY_WITHIN_S
 from tests.simulation.history import Answered, Broken, End, Event, Refused, Request, Stuck, TimedOut
 from tests.simulation.master_node import Master, key_of
 from tests.simulation.plan import FAULTS_END_S, Append, Ask, Operation, ReadAll

@@ -74,7 +74,7 @@ class ModelDisk:
 
     def index(self, batch: Batch) -> None:
         """The keys are in their order, so that the first is the next to be forgotten."""
-        for keyed in decode_batches(batch.data)[0].keyed if batch.data[_FLAGS_AT] else ():
+        for keyed in decode_batches(batch.data)[0].keyed_appends if batch.data[_FLAGS_AT] else ():
             self.keys.pop(keyed.key, None)
             self.keys[keyed.key] = keyed
         while len(self.keys) > key_index.REMEMBERED:

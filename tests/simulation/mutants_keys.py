@@ -29,7 +29,7 @@ def _(surgeon: Surgeon) -> None:
         real(log, disk)
 
     def find_key(real: Around, log: ModelLog, key: str) -> KeyedAppend | None:
-        remembered = late[log.disk.label].keyed if log.disk.label in late else ()
+        remembered = late[log.disk.label].keyed_appends if log.disk.label in late else ()
         found: KeyedAppend | None = next((keyed for keyed in remembered if keyed.key == key), real(log, key))
         return found
 

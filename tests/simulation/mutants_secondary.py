@@ -95,11 +95,11 @@ def _(surgeon: Surgeon) -> None:
 
 @mutant("live deliveries fill the buffer and starve the fetch")
 def _(surgeon: Surgeon) -> None:
-    def chase(real: Around, intake: Intake, now: float) -> None:
+    def plan_fetch(real: Around, intake: Intake, now: float) -> None:
         if intake._early._bytes <= intake_module.MAX_EARLY_BYTES - 200:
             real(intake, now)
 
-    surgeon.around(Intake, "_chase", chase)
+    surgeon.around(Intake, "_plan_fetch", plan_fetch)
 
 
 @mutant("a fetch has no timeout")

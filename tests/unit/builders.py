@@ -45,7 +45,7 @@ def make_keyed_batch(
         if key is not None:
             keyed.append(KeyedAppend(key, digest(encoded), previous.offset + len(messages), len(encoded), epoch))
         messages.extend(encoded)
-    return encode_batch(messages, log_id=log_id, epoch=epoch, time_ms=1_000, previous=previous, keyed=keyed)
+    return encode_batch(messages, log_id=log_id, epoch=epoch, time_ms=1_000, previous=previous, keyed_appends=keyed)
 
 
 def make_reign(epoch: int = 1, reign_id: str | None = None, log_id: str = LOG_ID) -> ReignId:

@@ -1,4 +1,4 @@
-"""What every node serves of itself."""
+"""The routes by which a node tells of itself: status, health, metrics, and what a secondary simulates."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The problems that requests may run into, by what kind of request it is."""
+"""The problems that requests may run into, for each kind of request."""
 
 from typing import Final
 
@@ -33,7 +33,7 @@ REACHED_BY: Final[dict[str, Json]] = {
 
 
 def connection(appended: str | None) -> Problems:
-    """What any request may run into, before it is looked at. What can't be read may have been an append."""
+    """The problems of any request before its route is known; a request that can't be read may have been an append."""
     return {
         400: [Problem(["bad-request"], "no", "no")],
         408: [Problem(["slow-header"], "safe", "no")],
@@ -49,7 +49,7 @@ def connection(appended: str | None) -> Problems:
 
 
 def body(appended: str, *codes: str, **sometimes: Json) -> Problems:
-    """What a request with a body may run into. ``codes`` are more reasons for 400."""
+    """The problems of a request with a body. ``codes`` are more reasons for 400."""
     return {
         400: [
             Problem(

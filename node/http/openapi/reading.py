@@ -1,4 +1,4 @@
-"""What every node serves of its log."""
+"""The routes by which every node serves its log."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ _WAITING: Final = (
     query("timeout", "Seconds.", {**SECONDS, "default": DEFAULT_TIMEOUT_S}),
 )
 _PERHAPS: Final = tuple(f"{name.rstrip('?')}?" for name in LOG_HEADERS)
-"""Who asks for copies is told nothing of the log as a whole."""
+"""The answer to a request with ``w`` says nothing of the log as a whole."""
 
 LIST_SEED: Final[Json] = {
     "operationId": "listSeed",

@@ -1,4 +1,4 @@
-"""What comes back when all went well."""
+"""The bodies of requests, and those of answers that are no problems."""
 
 from typing import Final
 

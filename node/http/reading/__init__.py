@@ -1,1 +1,1 @@
-"""What every node serves of its log."""
+"""The routes by which every node serves its log: pages, lines, events, single records and batches."""

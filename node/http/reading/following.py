@@ -2,8 +2,8 @@
 
 The stream begins after Last-Event-ID where the client has one (a browser that connects again asks for the same URL, and
 says by that header how far it has come), else at ``from``, else at the end, as ``tail`` does. The first thing sent is
-the id before the first record, without an event, so that whoever loses the connection before a record has come misses
-none either.
+the id before the first record, without an event, so that a reader that loses the connection before its first record
+misses none either.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from replicated_log.wire.batch import Records
 EVENTS: Final = "text/event-stream"
 KEEP_ALIVE_S: Final = 15.0
 FAREWELL_S: Final = 1.0
-"""How long a reader may take for the last event when the node stops. That of one who takes longer is broken off."""
+"""How long a reader may take for the last event when the node stops. A slower one's connection is broken off."""
 
 _KEEP_ALIVE: Final = b": nothing new\n\n"
 _EVENT_ID: Final = re.compile(r"-1|[0-9]{1,18}")
@@ -56,14 +56,14 @@ async def follow(request: web.Request, query: ReadQuery) -> web.StreamResponse:
 async def _send_events(response: web.StreamResponse, readable: Readable, shown: OffsetWatch, at: int) -> None:
     """Send whole events until the node stops, or the log is another one.
 
-    Only one slice of the log is held here, until the reader has taken it.
+    Only one slice of the log is in memory, until the reader has taken it.
     """
     log = readable.log.log
     log_id = log.log_id
     while True:
         async with readable.streams.until_stop() as limit:
             at, piece = await _next(readable.log, shown, at)
-        # A log without a record may give way to another. What was read just now may be of that one already.
+        # A log without a record may give way to another one, and the piece may be of that one already.
         log_id = log_id or log.log_id
         if limit.expired() or log.log_id != log_id:
             return
@@ -72,14 +72,14 @@ async def _send_events(response: web.StreamResponse, readable: Readable, shown: 
 
 
 async def _next(log: LogThread, shown: OffsetWatch, at: int) -> tuple[int, bytes]:
-    """What to send after the records below ``at``, once there is something, and where that ends."""
+    """The offset where the next piece ends, and the piece: the records from ``at`` on, once there are any."""
     if at < (stop := shown.offset):
         return await log.records(at, stop, _events)
     return at, b"" if await _moves(shown, at) else _KEEP_ALIVE
 
 
 async def _moves(shown: OffsetWatch, at: int) -> bool:
-    """Wait until the log goes on beyond ``at``; False when that takes so long that the reader may wonder."""
+    """Wait until the log goes on beyond ``at``; False when it does not for KEEP_ALIVE_S."""
     try:
         async with asyncio.timeout(KEEP_ALIVE_S):
             await shown.passed(at)

@@ -18,7 +18,7 @@ NDJSON: Final = "application/x-ndjson"
 
 
 async def give_page(request: web.Request, query: ReadQuery) -> web.StreamResponse:
-    """Records from ``from`` on: ``limit``, or fewer where they are large; and where the log ends."""
+    """Records from ``from`` on: ``limit``, or fewer if they are large; and where the log ends."""
     readable = request.app[READABLE]
     asked = asked_start(request) or 0
     limit = whole_number(request, "limit", least=1, most=MAX_LIMIT) or DEFAULT_LIMIT
@@ -32,7 +32,7 @@ async def give_page(request: web.Request, query: ReadQuery) -> web.StreamRespons
 
 
 async def give_lines(request: web.Request, query: ReadQuery) -> web.StreamResponse:
-    """Records from ``from`` on, one in each line: ``limit``, or all that are there when the answer begins."""
+    """Records from ``from`` on, one in each line: ``limit``, or up to the log's end when the answer begins."""
     readable = request.app[READABLE]
     asked = asked_start(request) or 0
     limit = whole_number(request, "limit", least=1, most=MAX_OFFSET) or MAX_OFFSET

@@ -24,8 +24,8 @@ _DECIMAL: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 class ReadQuery:
     """What every reader may ask for.
 
-    ``committed``: to see only what a majority holds. ``min_offset``: to see nothing before that record can be seen, and
-    to wait for it no longer than ``timeout_s`` seconds.
+    ``committed``: show only what a majority holds. ``min_offset``: show nothing until this record can be shown, and
+    wait for it no longer than ``timeout_s`` seconds.
     """
 
     committed: bool
@@ -34,7 +34,10 @@ class ReadQuery:
 
 
 def read_query(request: web.Request, *others: str) -> ReadQuery:
-    """Raises HttpProblem for what makes no sense, and for parameters that are neither these nor ``others``."""
+    """What a request asks for. Raises HttpProblem for values that make no sense, and for parameters not in ``others``.
+
+    Those of :class:`ReadQuery` are always allowed.
+    """
     check_query(request, (*others, *_OF_EVERY_READ))
     consistency = request.query.get("consistency", LOCAL)
     if consistency not in {LOCAL, COMMITTED}:
@@ -48,7 +51,7 @@ def read_query(request: web.Request, *others: str) -> ReadQuery:
 
 
 def whole_number(request: web.Request, name: str, *, least: int, most: int) -> int | None:
-    """A whole number from the query; None when it is not there. Raises HttpProblem when it is none, or out of range."""
+    """A whole number from the query; None when it is not there. Raises HttpProblem for other text, or out of range."""
     text = request.query.get(name)
     if text is None:
         return None

@@ -36,7 +36,7 @@ class View:
 
 
 class Readable:
-    """``committed`` is the end of what a majority holds, as far as this node knows: never above the truth."""
+    """``committed`` is the end of what a majority holds, as far as this node knows: perhaps too low, never too high."""
 
     def __init__(self, log: LogThread, committed: OffsetWatch) -> None:
         self.log = log
@@ -59,7 +59,7 @@ class Readable:
         return View(end_offset, committed_end, committed_end if query.committed else end_offset, headers)
 
     async def arrived(self, query: ReadQuery) -> View:
-        """Look at the log once what the reader wants to see at least is there. Raises HttpProblem when it is not."""
+        """The log, once it shows the record at ``min_offset``. Raises HttpProblem when it does not in time."""
         shown = self.shown(query)
         if query.min_offset is not None and shown.offset <= query.min_offset:
             with self.waiting.place():
@@ -91,7 +91,7 @@ class Readable:
         )
 
     async def stop(self, _: web.Application) -> None:
-        """Let nobody who waits or follows delay the node's stop."""
+        """End all waits and streams, so that no reader delays the node's stop."""
         self.waiting.stop()
         self.streams.stop()
 

@@ -13,7 +13,7 @@ def as_json(several: Sequence[Records]) -> list[str]:
     middle = ""
     for records in several:
         if shared != (records.epoch, records.time_ms):
-            # The time takes longer to write than a record, and batches that were appended at once have the same.
+            # A time takes longer to write than a record, and batches that were appended at once have the same one.
             shared = records.epoch, records.time_ms
             middle = f', "epoch": {records.epoch}, "time": "{records.time}", "message": '
         lines += [

@@ -20,7 +20,7 @@ from replicated_log.wire.batch import Records
 from replicated_log.wire.delivery import MAX_DELIVERY_BYTES
 
 STATUS: Final[web.AppKey[Callable[[], dict[str, Any]]]] = web.AppKey("status")
-COPIES: Final[web.AppKey[Callable[[web.Request, int], Awaitable[web.StreamResponse]]]] = web.AppKey("copies")
+WAIT_FOR_COPIES: Final[web.AppKey[Callable[[web.Request, int], Awaitable[web.StreamResponse]]]] = web.AppKey("copies")
 """Answers GET /messages/{offset} when the query has a ``w``: a master waits for copies, a secondary refuses."""
 
 
@@ -71,7 +71,7 @@ async def list_all(request: web.Request) -> web.StreamResponse:
 
 
 async def list_messages(request: web.Request) -> web.StreamResponse:
-    """A page of records, all of them in lines, or all of them and those to come: as the client accepts it."""
+    """Records in the form that the client accepts: a page, all in lines, or all and those to come as events."""
     form = preferred(request, (JSON, NDJSON, EVENTS))
     if form == EVENTS:
         return await follow(request, read_query(request, "from"))
@@ -80,11 +80,11 @@ async def list_messages(request: web.Request) -> web.StreamResponse:
 
 
 async def give_message(request: web.Request) -> web.StreamResponse:
-    """One record. It never changes, so whoever has it need not ask again."""
+    """One record. It never changes, so a client that has it need not ask again."""
     text = request.match_info["offset"].lstrip("0") or "0"
     offset = int(text) if len(text) < 19 else MAX_OFFSET
     if "w" in request.query:
-        return await request.app[COPIES](request, offset)
+        return await request.app[WAIT_FOR_COPIES](request, offset)
     readable = request.app[READABLE]
     query = read_query(request)
     view = await readable.arrived(query)

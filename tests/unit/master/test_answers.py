@@ -12,7 +12,7 @@ from master.requests import Concern
 
 OFFSETS = st.integers(0, 2**63 - 1)
 MOMENTS = st.floats(0, 1e6)
-COPIES = st.builds(
+WAIT_FOR_COPIES = st.builds(
     ReplicationResult,
     offset=OFFSETS,
     count=st.integers(1, 10_000),
@@ -25,13 +25,13 @@ COPIES = st.builds(
 CONCERNS = st.builds(Concern, asked=st.text(), w=st.integers(1, 9), timeout_s=st.just(60.0))
 
 
-@given(COPIES, CONCERNS)
+@given(WAIT_FOR_COPIES, CONCERNS)
 def test_both_say_the_same(result: ReplicationResult, concern: Concern) -> None:
     said = answers.outcome_json(result, concern)
     assert json.loads(said) == json.loads(json.dumps(answers.outcome(result, concern)))
 
 
-@given(COPIES)
+@given(WAIT_FOR_COPIES)
 def test_both_have_the_same_headers(result: ReplicationResult) -> None:
     headers = {"Content-Type": "application/json", **answers.headers(result)}
     assert answers.header_lines(result) == header_lines(headers)

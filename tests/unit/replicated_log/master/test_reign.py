@@ -1,13 +1,8 @@
-from collections.abc import Iterable
-
 import pytest
 
-import replicated_log.master.reign
-from replicated_log.master.append_queue import MESSAGE_OVERHEAD_BYTES
 from replicated_log.master.decisions import AnswerFetch, Appended, Commit, NotAppended, Publish, Reached, ReadChain
 from replicated_log.master.reign import (
     MAX_COMMIT_BATCHES,
-    OverloadedError,
     ReadOnlyError,
     Reign,
 )
@@ -18,55 +13,13 @@ from replicated_log.wire.batch import (
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
     START,
-    Batch,
     Position,
 )
 from replicated_log.wire.delivery import JOINING, LiveBatches
 from tests.unit.builders import LOG_ID, OTHER_LOG_ID, REIGN, make_ack, make_batches, make_fetch, only
+from tests.unit.driven_reign import append, append_and_commit, commit, heard_reign, new_reign, published, texts
 
 MIB = 1 << 20
-
-
-def new_reign(*secondaries: str, end: Position = START, require_quorum: bool = False) -> Reign[str]:
-    reign = Reign[str](REIGN, secondaries, end, require_quorum=require_quorum)
-    reign.connected("acks")
-    return reign
-
-
-def heard_reign(*secondaries: str) -> Reign[str]:
-    """One that has heard each of its secondaries say that it has no log yet."""
-    reign = new_reign(*secondaries)
-    for node in secondaries:
-        reign.receive(make_ack(START, node=node, log_id=None, state=JOINING), 0.0)
-    return reign
-
-
-def append(reign: Reign[str], *texts: str, w: int = 1, now: float = 0.0) -> None:
-    """Each text is a waiter and its message."""
-    for text in texts:
-        reign.append(text, [text.encode()], w=w, time_ms=1_000, now=now)
-
-
-def commit(reign: Reign[str]) -> list[Batch]:
-    """Do the commit that is due, and nothing after it."""
-    (due,) = only(reign.decisions(), Commit)
-    reign.committed()
-    return list(due.batches)
-
-
-def append_and_commit(reign: Reign[str], *texts: str, w: int = 1) -> list[Batch]:
-    append(reign, *texts, w=w)
-    return commit(reign)
-
-
-def published(decisions: Iterable[object]) -> list[Batch]:
-    """The batches that are to be published."""
-    deliveries = [decision.delivery for decision in decisions if isinstance(decision, Publish)]
-    return [batch for delivery in deliveries if isinstance(delivery, LiveBatches) for batch in delivery.batches]
-
-
-def texts(batches: Iterable[Batch]) -> list[list[str]]:
-    return [batch.messages() for batch in batches]
 
 
 def test_an_append_is_committed_and_only_then_answered_and_published() -> None:
@@ -147,109 +100,6 @@ def test_a_batch_has_no_more_records_than_allowed() -> None:
     reign.append("many", [b"x"] * (MAX_BATCH_RECORDS - 1), w=1, time_ms=0, now=0.0)
     append(reign, "a", "b")
     assert [batch.count for batch in commit(reign)] == [MAX_BATCH_RECORDS, 1]
-
-
-def test_w_nodes_must_hold_a_record_before_its_ticket_is_reached() -> None:
-    reign = heard_reign("node1", "node2", "node3")
-    for w in (1, 2, 3, 4):
-        append(reign, f"w={w}", w=w)
-    (batch,) = commit(reign)
-    assert only(reign.decisions(), Reached) == [Reached(["w=1"])]
-    for node, reached in (("node2", "w=2"), ("node1", "w=3"), ("node3", "w=4")):
-        reign.receive(make_ack(batch.end, node=node), 0.0)
-        reign.receive(make_ack(batch.end, node=node), 0.0)
-        assert only(reign.decisions(), Reached) == [Reached([reached])]
-
-
-def test_an_append_of_several_messages_is_reached_with_its_last_one() -> None:
-    reign = heard_reign("node1")
-    reign.append("all", [b"a", b"b"], w=2, time_ms=0, now=0.0)
-    (batch,) = commit(reign)
-    for position, reached in ((START, []), (batch.end, [Reached(["all"])])):
-        reign.receive(make_ack(position), 0.0)
-        assert only(reign.decisions(), Reached) == reached
-
-
-def test_one_ack_reaches_all_records_below_it() -> None:
-    reign = heard_reign("node1")
-    batches = [append_and_commit(reign, text, w=2)[0] for text in "abc"]
-    reign.receive(make_ack(batches[1].end), 0.0)
-    assert only(reign.decisions(), Reached) == [Reached(["a"]), Reached(["b"])]
-
-
-def test_acks_of_nodes_that_are_not_configured_reach_nothing() -> None:
-    reign = heard_reign("node1")
-    (batch,) = append_and_commit(reign, "a", w=2)
-    reign.receive(make_ack(batch.end, node="observer"), 0.0)
-    assert only(reign.decisions(), Reached) == []
-
-
-def test_an_old_chain_is_read_before_its_ack_reaches_anything() -> None:
-    log = make_batches("a", "b")
-    reign = new_reign("node1", end=log[1].end)
-    reign.wait("waiter", 0, w=2)
-    reign.receive(make_ack(log[0].end), 0.0)
-    assert reign.decisions() == [ReadChain(1)]
-    reign.chain_read(1, log[0].chain, 0.0)
-    assert reign.decisions() == [Reached(["waiter"])]
-
-
-def test_a_chain_that_was_not_read_when_the_connection_was_lost_is_asked_for_again() -> None:
-    log = make_batches("a", "b")
-    reign = new_reign("node1", end=log[1].end)
-    for _ in range(2):
-        reign.receive(make_ack(log[0].end), 0.0)
-        assert reign.decisions() == [ReadChain(1)]
-        reign.receive(make_ack(log[0].end), 0.0)
-        assert reign.decisions() == []
-        reign.connection_lost()
-
-
-def test_a_chain_that_a_late_ack_asked_for_is_asked_for_again_on_the_next_connection() -> None:
-    log = make_batches("a", "b")
-    reign = new_reign("node1", end=log[1].end)
-    reign.connection_lost()
-    reign.receive(make_ack(log[0].end), 0.0)
-    assert reign.decisions() == [ReadChain(1)]
-    reign.connected("acks")
-    reign.receive(make_ack(log[0].end), 0.0)
-    assert only(reign.decisions(), ReadChain) == [ReadChain(1)]
-
-
-def test_waiting_for_what_is_held_already_ends_at_once() -> None:
-    (batch,) = make_batches("a")
-    reign = new_reign("node1", end=batch.end)
-    reign.wait("one", 0, w=1)
-    reign.wait("two", 0, w=2)
-    assert reign.decisions() == [Reached(["one"])]
-    reign.receive(make_ack(batch.end), 0.0)
-    assert reign.decisions() == [Reached(["two"])]
-
-
-def test_a_forgotten_ticket_is_never_reached_and_what_it_appended_is_published() -> None:
-    reign = heard_reign("node1")
-    (batch,) = append_and_commit(reign, "a", w=2)
-    reign.forget("a")
-    assert reign.waiting == 0
-    reign.receive(make_ack(batch.end), 0.0)
-    decisions = reign.decisions()
-    assert published(decisions) == [batch]
-    assert only(decisions, Reached) == []
-
-
-def test_a_ticket_forgotten_before_its_commit_is_never_heard_of_and_what_it_appended_is_published() -> None:
-    reign = heard_reign("node1")
-    append(reign, "a", "b", w=2)
-    reign.forget("a")
-    (due,) = only(reign.decisions(), Commit)
-    reign.forget("b")
-    reign.committed()
-    decisions = reign.decisions()
-    assert texts(published(decisions)) == [["a", "b"]]
-    assert only(decisions, Appended) == []
-    assert reign.waiting == 0
-    reign.receive(make_ack(due.batches[0].end), 0.0)
-    assert reign.decisions() == []
 
 
 def test_a_refused_commit_appends_nothing_and_the_next_takes_its_offsets() -> None:
@@ -362,54 +212,6 @@ def test_a_reign_that_is_not_connected_waits_longer_and_anew_from_its_first_conn
         assert only(reign.decisions(), Commit) == []
         reign.tick(commits_at)
         assert texts(commit(reign)) == [["a"]]
-
-
-def test_what_waits_is_bounded_be_it_for_the_disk_or_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.master.reign, "MAX_WAITING", 3)
-    reign = heard_reign("node1")
-    (first,) = append_and_commit(reign, "a", w=2)
-    append(reign, "b", w=2)
-    assert only(reign.decisions(), Commit)
-    append(reign, "c", w=2)
-    with pytest.raises(OverloadedError):
-        append(reign, "d")
-    assert reign.waiting == 3
-    reign.receive(make_ack(first.end), 0.0)
-    append(reign, "d")
-    reign.forget("b")
-    reign.committed()
-    append(reign, "e")
-    assert texts(commit(reign)) == [["c", "d", "e"]]
-
-
-SMALL_BYTES = 1 + LENGTH_BYTES + MESSAGE_OVERHEAD_BYTES
-"""What a message of one byte takes of memory."""
-
-
-def test_the_bytes_that_wait_for_the_disk_are_bounded_and_free_when_stored_or_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(replicated_log.master.reign, "MAX_UNCOMMITTED_BYTES", 2 * SMALL_BYTES)
-    reign = heard_reign("node1")
-    for end_of_wait in (reign.committed, reign.commit_refused, reign.committed):
-        append(reign, "a", "b", w=2)
-        assert only(reign.decisions(), Commit)
-        with pytest.raises(OverloadedError, match=f"{2 * SMALL_BYTES} bytes"):
-            append(reign, "c")
-        end_of_wait()
-        reign.decisions()
-        reign.forget("a")
-        reign.forget("b")
-
-
-def test_the_bytes_that_a_conflict_refuses_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.master.reign, "MAX_UNCOMMITTED_BYTES", 2 * SMALL_BYTES)
-    reign = heard_reign("node1")
-    for _ in range(2):
-        append(reign, "a", "b")
-        reign.receive(make_ack(make_batches("x")[-1].end, reign=None), 0.0)
-        assert len(only(reign.decisions(), NotAppended)) == 2
-        reign.receive(make_ack(START), 0.0)
 
 
 def test_what_waits_to_hear_the_secondaries_is_refused_when_one_holds_more() -> None:

@@ -115,7 +115,7 @@ class IdempotentAppends(RuleBasedStateMachine):
         (batch, *more) = self.commits.pop().batches
         assert not more
         self.log.append([batch])
-        for keyed in batch.keyed:
+        for keyed in batch.keyed_appends:
             assert keyed.key not in self.stored
             place = keyed.first_offset - batch.first_offset
             self.stored[keyed.key] = (keyed.first_offset, tuple(batch.messages()[place : place + keyed.count]))

@@ -21,12 +21,12 @@ def new_reign(*secondaries: str) -> Reign[int]:
     return Reign[int](REIGN, secondaries, START)
 
 
-TICKETS = count()
+WAITERS = count()
 
 
 def append_and_commit(reign: Reign[int], size: int = 1) -> list[LiveBatches | Beat]:
     """Do all that one append of one message asks for, and return what is published."""
-    reign.append(next(TICKETS), [b"x" * size], w=1, time_ms=0, now=0.0)
+    reign.append(next(WAITERS), [b"x" * size], w=1, time_ms=0, now=0.0)
     decisions = reign.decisions()
     reign.committed()
     return published([*decisions, *reign.decisions()])
@@ -154,9 +154,9 @@ def test_beats_are_numbered_through_all_connections_of_a_reign() -> None:
 def test_what_is_on_disk_is_published_before_the_next_commit_begins() -> None:
     reign = new_reign()
     reign.connected("acks")
-    reign.append(next(TICKETS), [b"x"], w=1, time_ms=0, now=0.0)
+    reign.append(next(WAITERS), [b"x"], w=1, time_ms=0, now=0.0)
     reign.decisions()
-    reign.append(next(TICKETS), [b"y"], w=1, time_ms=0, now=0.0)
+    reign.append(next(WAITERS), [b"y"], w=1, time_ms=0, now=0.0)
     reign.committed()
     kinds = [type(decision) for decision in reign.decisions()]
     assert kinds.index(Publish) < kinds.index(Commit)
@@ -169,7 +169,7 @@ def test_a_beat_says_how_far_a_majority_holds_and_comes_after_the_batches_it_spe
         reign.receive(make_ack(START, node=node), 0.0)
     append_and_commit(reign)
     reign.receive(make_ack(reign.progress.end), 0.0)
-    reign.append(next(TICKETS), [b"x"], w=1, time_ms=0, now=0.0)
+    reign.append(next(WAITERS), [b"x"], w=1, time_ms=0, now=0.0)
     reign.decisions()
     reign.committed()
     reign.tick(0.0)

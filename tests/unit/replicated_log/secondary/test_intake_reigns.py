@@ -1,9 +1,8 @@
-"""Whom a secondary follows, what it makes of everybody else, and when it finds that its own log is another."""
+"""Whom a secondary follows, and what it makes of everybody else."""
 
 import pytest
 
-from replicated_log.wire.batch import Batch, Position
-from replicated_log.wire.delivery import DIVERGED, FOLLOWING, ReignId
+from replicated_log.wire.delivery import FOLLOWING, ReignId
 from tests.unit.builders import (
     LOG_ID,
     OTHER_LOG_ID,
@@ -243,64 +242,6 @@ def test_after_a_restart_no_reign_older_than_the_followed_one_is_followed() -> N
     driven = DrivenIntake(*LOG, epoch=2)
     driven.receive(make_beat(3))
     assert driven.intake.reign is None
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        make_batch("d", previous=Position(3, b"?" * 16)),
-        make_batch("overlaps", "the end", previous=LOG[1].end),
-    ],
-    ids=["another past", "overlap"],
-)
-def test_a_sound_batch_of_the_master_that_does_not_follow_makes_the_node_diverged(other: Batch) -> None:
-    driven = following_intake(*LOG)
-    (next_one,) = make_batches("d", previous=LOG[-1].end)
-    driven.receive(make_live(other))
-    assert driven.intake.state == DIVERGED
-    assert len(driven.notices) == 1
-    assert "diverged" in driven.notices[0]
-
-    driven.receive(make_live(next_one), make_beat(9))
-    driven.wait_until(60.0)
-    assert driven.stored == LOG
-    assert driven.fetches == []
-    assert (driven.acks[-1].state, driven.acks[-1].acked) == (DIVERGED, LOG[-1].end)
-
-
-def test_a_diverged_node_is_judged_anew_by_the_next_master() -> None:
-    driven = following_intake(*LOG)
-    driven.receive(make_live(make_batch("x", previous=Position(3, b"?" * 16))))
-    assert driven.intake.state == DIVERGED
-    # The operator has restored the master from this very node.
-    driven.receive(make_beat(5, reign=NEWER))
-    assert driven.intake.state == FOLLOWING
-    driven.answer(*NEWER_LOG[3:])
-    assert driven.stored == NEWER_LOG
-
-    driven.receive(make_live(make_batch("x", previous=Position(5, b"?" * 16), epoch=2), reign=NEWER))
-    assert driven.intake.state == DIVERGED
-
-
-def test_what_was_accepted_before_the_divergence_is_stored_all_the_same() -> None:
-    driven = following_intake(slow_disk=True)
-    driven.receive(make_live(LOG[0]), make_live(LOG[1]), make_live(make_batch("x", previous=LOG[0].end), LOG[0]))
-    driven.receive(make_live(make_batch("x", previous=Position(2, b"?" * 16))))
-    assert driven.intake.state == DIVERGED
-    driven.finish_commit()
-    driven.finish_commit()
-    assert driven.stored == LOG[:2]
-
-
-def test_a_node_that_diverged_from_what_then_found_no_room_goes_on_from_its_disk() -> None:
-    driven = following_intake(slow_disk=True)
-    driven.receive(make_live(LOG[0]), make_live(make_batch("x", previous=Position(1, b"?" * 16))))
-    assert driven.intake.state == DIVERGED
-    driven.finish_commit(full=True)
-    driven.slow_disk = False
-    driven.wait_until(60.0)
-    driven.answer(*LOG)
-    assert (driven.intake.state, driven.stored) == (FOLLOWING, LOG)
 
 
 def test_a_log_that_waits_to_be_adopted_is_forgotten_when_another_is_followed_meanwhile() -> None:

@@ -58,7 +58,7 @@ def test_what_is_appended_is_in_the_index_when_append_returns(tmp_path: Path) ->
             copy = tmp_path / f"as left by kill -9 at {batch.end.offset}"
             shutil.copytree(log.directory, copy)
             with closing(Log.open(copy, "node1")), closing(LogReader.open(copy)) as reader:
-                assert all(reader.find_key(keyed.key) == keyed for keyed in batch.keyed)
+                assert all(reader.find_key(keyed.key) == keyed for keyed in batch.keyed_appends)
 
 
 def test_a_full_disk_stores_neither_batch_nor_key(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_full_disk_stores_neither_batch_nor_key(tmp_path: Path) -> None:
         assert reader.find_key("k4") is None
         log._connection.execute("PRAGMA max_page_count = 10000")
         log.append([large])
-        assert reader.find_key("k4") == large.keyed[0]
+        assert reader.find_key("k4") == large.keyed_appends[0]
         reader.verified()
     assert rows(tmp_path)[-1] == (4, "k4", SECOND.end.offset)
 
@@ -170,7 +170,7 @@ def test_a_row_that_leads_elsewhere_is_never_taken_for_an_answer(directory: Path
 
 def test_many_are_looked_up_at_once_and_what_can_not_be_read_is_said_in_its_place(directory: Path) -> None:
     with closing(Log.open(directory, "node1")) as log, closing(LogReader.open(directory)) as reader:
-        k1, k2, k3 = *FIRST.keyed, *SECOND.keyed
+        k1, k2, k3 = *FIRST.keyed_appends, *SECOND.keyed_appends
         asked: list[str] = []
         reader._connection.set_trace_callback(asked.append)
         assert reader.find_keys(["k3", "k2", "none", "k1", "k2"]) == [k3, k2, None, k1, k2]

@@ -52,7 +52,7 @@ def test_keys_are_decoded_as_they_were_encoded(appends: list[tuple[str | None, l
         if key is not None:
             expected.append(KeyedAppend(key, digest([text.encode() for text in texts]), at, len(texts), epoch))
         at += len(texts)
-    assert list(batch.keyed) == expected
+    assert list(batch.keyed_appends) == expected
     assert batch.messages() == [text for _, texts in appends for text in texts]
 
 
@@ -80,7 +80,7 @@ def test_every_flipped_bit_of_a_header_is_found() -> None:
 def test_sound_headers_are_read() -> None:
     headers = header("k1") + header("k2", first=1)
     (batch,) = decode_batches(with_headers(headers))
-    assert batch.keyed == (KeyedAppend("k1", DIGEST, 0, 1, 1), KeyedAppend("k2", DIGEST, 1, 1, 1))
+    assert batch.keyed_appends == (KeyedAppend("k1", DIGEST, 0, 1, 1), KeyedAppend("k2", DIGEST, 1, 1, 1))
     assert batch.messages() == ["a", "b"]
 
 
@@ -145,7 +145,7 @@ def test_the_largest_append_with_the_longest_key_is_one_batch() -> None:
     messages.append(b"x" * (MAX_APPEND_BYTES - append_size([*messages, b""], key)))
     assert append_size(messages, key) == MAX_APPEND_BYTES
     keyed = KeyedAppend(key, digest(messages), 0, len(messages), 1)
-    batch = encode_batch(messages, log_id=LOG_ID, epoch=1, time_ms=0, previous=START, keyed=[keyed])
+    batch = encode_batch(messages, log_id=LOG_ID, epoch=1, time_ms=0, previous=START, keyed_appends=[keyed])
     assert len(batch.data) == MAX_BATCH_BYTES
     assert decode_batches(batch.data) == [batch]
 
