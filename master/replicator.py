@@ -9,10 +9,11 @@ from functools import partial
 from infra.aio.callbacks import Callbacks
 from infra.aio.offset_watch import OffsetWatch
 from infra.disk.log_thread import LogThread
-from infra.rabbitmq.inbound import Received
+from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.names import Names
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import Session
+from infra.rabbitmq.transport import Received
 from master.commit_gatherer import CommitGatherer
 from master.metrics import MasterMetrics
 from master.outcome import NoSuchRecordError, ReplicationResult
@@ -20,6 +21,7 @@ from master.pending_appends import PendingAppend, PendingAppends
 from master.protocol_reads import ProtocolReads
 from replicated_log.master.decisions import AnswerFetch, Appended, Commit, FindKey, Publish, ReadChain
 from replicated_log.master.reign import ReadOnlyError, Reign
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import (
     BEAT_INTERVAL_S,
@@ -43,7 +45,14 @@ class Replicator:
     """
 
     def __init__(
-        self, reign: Reign[PendingAppend], log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str]
+        self,
+        reign: Reign[PendingAppend],
+        log: LogThread,
+        *,
+        name: str,
+        names: Names,
+        amqp_urls: Sequence[str],
+        amqp: str = FAST,
     ) -> None:
         self.reign = reign
         self.committed = OffsetWatch(lambda: reign.progress.committed_end)
@@ -55,6 +64,7 @@ class Replicator:
         self._name = name
         self._names = names
         self._amqp_urls = amqp_urls
+        self._amqp = amqp
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._callbacks = Callbacks()
@@ -92,7 +102,10 @@ class Replicator:
                 tasks.create_task(self._log.work_off_journal())
                 tasks.create_task(self._reads.find_keys())
                 tasks.create_task(self._tick())
-                tasks.create_task(keep_session(self._amqp_urls, self._name, self._set_up, self._work))
+                session = keep_session(
+                    self._amqp_urls, self._name, self._set_up, self._work, timings=DEFAULT, way=self._amqp
+                )
+                tasks.create_task(session)
         finally:
             # Whoever still waits would wait in vain: let them be told what is known of their messages.
             self.wind_up(0)

@@ -15,16 +15,18 @@ from prometheus_client import CollectorRegistry
 from infra.aio.callbacks import Callbacks
 from infra.aio.offset_watch import OffsetWatch
 from infra.disk.log_thread import LogThread
-from infra.rabbitmq.inbound import Received
+from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.names import Names
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import PREFETCH, Session
+from infra.rabbitmq.transport import Received
 from infra.rabbitmq.trouble import BrokerLostError
 from node.health import NotReady
 from node.metrics import CollectedBy, Commits
 from replicated_log.master.progress import SUSPECTED_AFTER_S
 from replicated_log.secondary.decisions import Notice, Persist, Send
 from replicated_log.secondary.intake import Intake
+from replicated_log.timings import DEFAULT
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import FOLLOWING, Ack, Beat, Fetch, MalformedDeliveryError, decode, encode
 from replicated_log.wire.errors import DiskFullError
@@ -44,7 +46,16 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """Carries out the intake's decisions: every event is followed by :meth:`_perform`, so none waits."""
 
-    def __init__(self, log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str], effects: Effects) -> None:
+    def __init__(
+        self,
+        log: LogThread,
+        *,
+        name: str,
+        names: Names,
+        amqp_urls: Sequence[str],
+        effects: Effects,
+        amqp: str = FAST,
+    ) -> None:
         self.simulation = Simulation(effects)
         self.intake = Intake(
             node=name,
@@ -66,6 +77,7 @@ class Receiver:
         self._name = name
         self._names = names
         self._amqp_urls = amqp_urls
+        self._amqp = amqp
         self._loop = asyncio.get_running_loop()
         self._beat_at: float | None = None
         self._wakes_at = inf
@@ -87,7 +99,10 @@ class Receiver:
             tasks.create_task(self._callbacks.failed())
             tasks.create_task(self._log.work_off_journal())
             tasks.create_task(self._keep_time())
-            tasks.create_task(keep_session(self._amqp_urls, self._name, self._set_up, self._work))
+            session = keep_session(
+                self._amqp_urls, self._name, self._set_up, self._work, timings=DEFAULT, way=self._amqp
+            )
+            tasks.create_task(session)
 
     def simulate(self, effects: Effects) -> None:
         """Simulate this from now on; what waits already is delayed no longer than that."""

@@ -38,7 +38,12 @@ async def run(settings: SecondarySettings, stop: asyncio.Event) -> None:
     node = settings.node
     async with open_log(node.data, node.name) as log:
         receiver = Receiver(
-            log, name=node.name, names=Names(node.log_name), amqp_urls=node.amqp_urls, effects=settings.effects
+            log,
+            name=node.name,
+            names=Names(node.log_name),
+            amqp_urls=node.amqp_urls,
+            effects=settings.effects,
+            amqp=node.amqp,
         )
         logger.info("log %s goes on at offset %d", log.log.log_id or "(none yet)", log.log.end.offset)
         app = application()

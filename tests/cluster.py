@@ -17,13 +17,11 @@ import aiohttp
 
 from infra.broker.child_process import start_child
 from infra.broker.free_ports import free_ports
-from infra.rabbitmq.reconnecting import CONNECT_TIMEOUT_S, HEARTBEAT_S
-from infra.rabbitmq.session import PUBLISH_TIMEOUT_S
-from secondary.receiver import SILENCE_S
+from replicated_log.timings import DEFAULT
 
 PATIENCE_S = 60.0
 """How long a condition may take to come true before a test fails. Never a measure of speed."""
-LONGEST_TIMEOUT_S = max(CONNECT_TIMEOUT_S, PUBLISH_TIMEOUT_S, SILENCE_S, 3 * (HEARTBEAT_S + 1))
+LONGEST_TIMEOUT_S = max(DEFAULT.connect_s, DEFAULT.publish_s, DEFAULT.silence_s, 3 * (DEFAULT.heartbeat_s + 1))
 """Of all that a node may run into with the broker; the last is aiormq's patience with a silent connection."""
 
 
@@ -69,6 +67,7 @@ class Node:
             "REPLOG_NAME": name,
             "REPLOG_DATA": str(self.data),
             "REPLOG_HTTP": f"127.0.0.1:{self.port}",
+            **cluster.environ,
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -169,8 +168,16 @@ class Node:
 class Cluster:
     """The nodes of one test. Each cluster has a log name of its own, so that tests share the broker."""
 
-    def __init__(self, amqp_url: str, directory: Path, secondaries: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        amqp_url: str,
+        directory: Path,
+        secondaries: Mapping[str, Mapping[str, str]],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """The environment of each secondary, by name, goes before ``environ``, which is every node's."""
         self.amqp_url = amqp_url
+        self.environ = environ or {}
         self.directory = directory
         self.log_name = f"t{secrets.token_hex(4)}"
         self.master = Node(self, "master", "master", {"NODE_NAMES": ",".join(secondaries)})
@@ -222,10 +229,13 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster_of(
-    amqp_url: str, directory: Path, secondaries: Mapping[str, Mapping[str, str]]
+    amqp_url: str,
+    directory: Path,
+    secondaries: Mapping[str, Mapping[str, str]],
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose nodes are not started yet. What no node may have to tell in the end is a traceback."""
-    async with Cluster(amqp_url, directory, secondaries) as cluster:
+    async with Cluster(amqp_url, directory, secondaries, environ) as cluster:
         yield cluster
     for node in cluster.nodes:
         if node.log_file.exists():

@@ -6,16 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from infra.rabbitmq.choice import FAST, WAYS
 from tests.cluster import Cluster, cluster_of
 from tests.container_broker import AnyBroker
 
 NewCluster = Callable[[Mapping[str, Mapping[str, str]]], AbstractAsyncContextManager[Cluster]]
 
 
+BOTH_WAYS = pytest.mark.parametrize("amqp", WAYS)
+
+
 @pytest.fixture
-def new_cluster(broker: AnyBroker, tmp_path: Path) -> NewCluster:
+def amqp() -> str:
+    """Which way the nodes' deliveries go. What is marked with BOTH_WAYS, a test or a whole module, runs with each."""
+    return FAST
+
+
+@pytest.fixture
+def new_cluster(broker: AnyBroker, tmp_path: Path, amqp: str) -> NewCluster:
     """Makes the cluster of a test, from the environment of each secondary; nothing is started yet."""
-    return lambda secondaries: cluster_of(broker.amqp_url, tmp_path, secondaries)
+    return lambda secondaries: cluster_of(broker.amqp_url, tmp_path, secondaries, {"REPLOG_AMQP": amqp})
 
 
 @pytest.fixture
