@@ -22,4 +22,4 @@ async def choose(way: str) -> NewTransport:
     if missing := await fast.missing():
         logger.warning("AMQP goes the plain way, which is slower: the fast one finds no %s", ", no ".join(missing))
         return PlainTransport
-    return fast.transport()
+    return fast.load()

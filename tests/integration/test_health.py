@@ -3,7 +3,9 @@
 from typing import Any
 
 from tests.cluster import Cluster, Node, eventually
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
+
+pytestmark = BOTH_WAYS
 
 
 async def asked(cluster: Cluster, node: Node, path: str) -> tuple[int, dict[str, Any]]:

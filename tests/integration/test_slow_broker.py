@@ -13,7 +13,10 @@ from replicated_log.timings import DEFAULT
 from replicated_log.wire.delivery import Envelope
 from tests.cluster import PATIENCE_S
 from tests.container_broker import AnyBroker
+from tests.integration.conftest import BOTH_WAYS
 from tests.tcp_proxy import TcpProxy
+
+pytestmark = BOTH_WAYS
 
 DELIVERIES = 16
 LARGE = Envelope("batch", bytes(256 << 10), {}, message_id="large")

@@ -36,16 +36,19 @@ from infra.rabbitmq.transport import NewTransport
 _PUBLISH: Final = b"\x01\x00\x02\x00\x00\x00\x0c\x00\x3c\x00\x28\x00\x00\x01e\x02rk\x00\xce"
 """The method publish on channel 2, to exchange e with the routing key rk."""
 
+_NOBODY: Final = URL("amqp://127.0.0.1:1/")
+"""Where a library that does not ask the probe connects to, in vain."""
 
-def transport() -> NewTransport:
-    """For the fast way; only where nothing is :func:`missing`."""
+
+def load() -> NewTransport:
+    """The transport of the fast way; only where nothing is :func:`missing`."""
     made: NewTransport = import_module("infra.rabbitmq.fast.transport").FastTransport
     return made
 
 
 async def missing() -> list[str]:
     """What the fast way relies on and the installed libraries do not have, by name."""
-    names = [name for name, is_there in _RELIES_ON.items() if not _holds(is_there)]
+    names = [name for name, is_there in RELIES_ON.items() if not _holds(is_there)]
     return names if await _asks_transport_factory() else ["aio_pika.Connection.kwargs['transport_factory']", *names]
 
 
@@ -62,10 +65,10 @@ async def _asks_transport_factory() -> bool:
 
     class Probe:
         async def create(self, url: URL, **kwargs: Any) -> None:
-            asked.append(url.host == "probe.invalid" and hasattr(kwargs.get("ssl_context_provider"), "get_context"))
+            asked.append(url.port == _NOBODY.port and hasattr(kwargs.get("ssl_context_provider"), "get_context"))
             raise ConnectionError("this is no connection")
 
-    connection = aio_pika.Connection(URL("amqp://probe.invalid/"))
+    connection = aio_pika.Connection(_NOBODY)
     try:
         connection.kwargs["transport_factory"] = Probe()
         await connection.connect()
@@ -106,7 +109,7 @@ def _tables_return() -> bool:
     return bool(import_module("pamqp.decode").field_table(data) == (len(data), table))
 
 
-_RELIES_ON: Final[Mapping[str, Callable[[], bool]]] = {
+RELIES_ON: Final[Mapping[str, Callable[[], bool]]] = {
     "aio_pika.Channel.get_underlay_channel": lambda: _has("aio_pika", "Channel.get_underlay_channel"),
     "aiormq.connection.TransportFactory": lambda: _takes(
         "aiormq.connection", "TransportFactory.create", "url", "kwargs"
