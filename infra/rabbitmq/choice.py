@@ -15,7 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 async def choose(way: str) -> NewTransport:
-    """The transport of ``way``, one of WAYS. In place of the fast one the plain one, with a warning, if it can't be."""
+    """The transport of ``way``, which is one of WAYS.
+
+    Where the fast way finds something missing in the libraries, it is the plain transport, and a warning is logged.
+    """
     assert way in WAYS
     if way == PLAIN:
         return PlainTransport

@@ -114,7 +114,8 @@ class PlainInbound:
 
         source = await self._channel.get_queue(queue, ensure=False)
         if not settled:
-            # A delivery that aio-pika can't read costs it the connection, and would do so again in each session.
+            # A delivery that aio-pika can't read costs it the connection: left in the queue, it would do so for ever.
+            # The other deliveries that are lost here, a secondary fetches from the master.
             await source.purge()
         await source.consume(on_message, no_ack=settled, exclusive=True, consumer_tag=queue)
         self._tasks.create_task(self._watch(queue))

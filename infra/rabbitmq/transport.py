@@ -1,7 +1,7 @@
-"""What carries deliveries over one connection with the broker: the interface that :mod:`plain` and :mod:`fast` share.
+"""What carries deliveries over one connection with the broker: the interface that `plain` and `fast` share.
 
-Connecting, declaring and reconnecting are aio-pika's functions on either of them: see :mod:`session`. What differs is
-how a delivery is published, consumed and settled.
+They differ in how a delivery is published, consumed and settled. Both use a connection and channels of aio-pika's, and
+what is declared on these is declared in one place for both: see `session`.
 """
 
 import asyncio
@@ -54,9 +54,10 @@ class Inbound(Protocol):
     async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
         """Hand every delivery of ``queue`` to ``receive``, in the order in which the broker sends them.
 
-        The channel's first settings (its prefetch) are the caller's. No other consumer may have the queue.
-        ``settled``: the broker takes each delivery for settled as it sends it. A delivery whose properties make no
-        sense is handed over with a kind that says so. When the broker ends the consumer, the session is told.
+        The caller sets the channel's prefetch, which bounds how many deliveries are unsettled. The queue may have no
+        other consumer. ``settled``: the broker takes each delivery for settled as it sends it. A delivery whose
+        properties make no sense is handed over with a kind that says so, or costs the session, where the library below
+        can't read it; but not the next session too. ``ended`` is told when the broker ends the consumer.
         """
 
 

@@ -78,7 +78,7 @@ def numbered(number: int) -> Envelope:
 
 
 @BOTH_WAYS
-async def test_deliveries_and_their_confirms_come_in_the_order_of_publishing(broker: AnyBroker, amqp: str) -> None:
+async def test_deliveries_come_in_the_order_of_publishing_and_each_is_confirmed(broker: AnyBroker, amqp: str) -> None:
     node = Node(broker.amqp_url, amqp)
     confirmed: list[tuple[int, bool]] = []
 
