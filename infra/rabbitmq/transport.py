@@ -57,7 +57,8 @@ class Inbound(Protocol):
         The caller sets the channel's prefetch, which bounds how many deliveries are unsettled. The queue may have no
         other consumer. ``settled``: the broker takes each delivery for settled as it sends it. A delivery whose
         properties make no sense is handed over with a kind that says so, or costs the session, where the library below
-        can't read it; but not the next session too. ``ended`` is told when the broker ends the consumer.
+        can't read it; but not the next session too. Where ``settled`` is False, what the queue held before may be lost.
+        ``ended`` is told when the broker ends the consumer.
         """
 
 

@@ -84,7 +84,7 @@ async def assert_exactly_once(cluster: Cluster, clients: list[Client]) -> None:
     assert sum(client.replays for client in clients) > 0, "no answer was ever lost"
 
 
-@pytest.mark.parametrize(("amqp", "times"), [(FAST, 200), (PLAIN, 40)])
+@pytest.mark.parametrize(("amqp", "times"), [(FAST, 200), (PLAIN, 20)])
 async def test_killing_the_master_many_times_during_appends_leaves_every_message_exactly_once(
     new_cluster: NewCluster, times: int
 ) -> None:
