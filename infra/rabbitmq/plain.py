@@ -126,7 +126,7 @@ class PlainInbound:
             self._ended(f"delivery {number} came after {self._last}")
             return
         for missing in range(self._last + 1, number):
-            # aio-pika has logged an error, and calls back for the next one.
+            # aio-pika could not make a message of it, and has called nobody back.
             receive(_Received(Envelope(f"(unreadable: number {missing} of its channel)", b""), _settled_with_the_next))
         self._last = number
         receive(_Received(_envelope(message), lambda: self._to_settle.put_nowait(message)))
