@@ -9,10 +9,11 @@ from functools import partial
 from infra.aio.callbacks import Callbacks
 from infra.aio.offset_watch import OffsetWatch
 from infra.disk.log_thread import LogThread
-from infra.rabbitmq.inbound import Received
+from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.names import Names
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import Session
+from infra.rabbitmq.transport import Received
 from master.commit_gatherer import CommitGatherer
 from master.metrics import MasterMetrics
 from master.outcome import NoSuchRecordError, ReplicationResult
@@ -42,7 +43,14 @@ class Replicator:
     """
 
     def __init__(
-        self, reign: Reign[PendingAppend], log: LogThread, *, name: str, names: Names, amqp_urls: Sequence[str]
+        self,
+        reign: Reign[PendingAppend],
+        log: LogThread,
+        *,
+        name: str,
+        names: Names,
+        amqp_urls: Sequence[str],
+        amqp: str = FAST,
     ) -> None:
         self.reign = reign
         self.committed = OffsetWatch(lambda: reign.progress.committed_end)
@@ -55,6 +63,7 @@ class Replicator:
         self._names = names
         self._amqp_urls = amqp_urls
         self._timings = reign.timings
+        self._amqp = amqp
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._callbacks = Callbacks()
@@ -92,7 +101,10 @@ class Replicator:
                 tasks.create_task(self._log.work_off_journal())
                 tasks.create_task(self._reads.find_keys())
                 tasks.create_task(self._tick())
-                tasks.create_task(keep_session(self._amqp_urls, self._name, self._set_up, self._work))
+                session = keep_session(
+                    self._amqp_urls, self._name, self._set_up, self._work, timings=self._timings, way=self._amqp
+                )
+                tasks.create_task(session)
         finally:
             # Nothing is decided any more: answer the clients that still wait with what is known of their messages.
             self.wind_up(0)

@@ -67,6 +67,7 @@ async def run(settings: MasterSettings, stop: asyncio.Event) -> None:
             name=node.name,
             names=Names(node.log_name),
             amqp_urls=node.amqp_urls,
+            amqp=node.amqp,
         )
         logger.info("epoch %d of log %s begins at offset %d", epoch, reign_id.log_id, log.log.end.offset)
         app = application()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from infra.rabbitmq.choice import FAST, WAYS
 from replicated_log.timings import DEFAULT, Timings
 from replicated_log.write_concern import ALL, InvalidWriteConcernError, resolve
 
@@ -32,6 +33,8 @@ class NodeSettings:
     http_host: str
     http_port: int
     amqp_urls: tuple[str, ...]
+    amqp: str
+    """Which way deliveries go: one of :data:`infra.rabbitmq.choice.WAYS`."""
     log_name: str
     log_level: str
     timings: Timings = DEFAULT
@@ -46,6 +49,9 @@ def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> N
     log_level = environ.get("REPLOG_LOG_LEVEL", "info").lower()
     if log_level not in _LOG_LEVELS:
         raise InvalidSettingError(f"REPLOG_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}, not {log_level!r}")
+    amqp = environ.get("REPLOG_AMQP", FAST)
+    if amqp not in WAYS:
+        raise InvalidSettingError(f"REPLOG_AMQP must be {' or '.join(WAYS)}, not {amqp!r}")
     log_name = check_name("REPLOG_LOG", environ.get("REPLOG_LOG", "main"))
     if "." in log_name:
         raise InvalidSettingError(f"REPLOG_LOG: {log_name!r} has a dot, which would mix its names with another log's")
@@ -55,6 +61,7 @@ def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> N
         http_host=host.strip("[]"),
         http_port=int(port),
         amqp_urls=_read_amqp_urls(environ),
+        amqp=amqp,
         log_name=log_name,
         log_level=log_level,
         timings=_read_timings(environ),

@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry
 from infra.aio.callbacks import Callbacks
 from infra.aio.offset_watch import OffsetWatch
 from infra.disk.log_thread import LogThread
-from infra.rabbitmq.inbound import Received
+from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.names import Names
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import PREFETCH, Session
+from infra.rabbitmq.transport import Received
 from infra.rabbitmq.trouble import BrokerLostError
 from node.health import NotReady
 from node.metrics import CollectedBy, Commits
@@ -51,6 +52,7 @@ class Receiver:
         amqp_urls: Sequence[str],
         effects: Effects,
         timings: Timings,
+        amqp: str = FAST,
     ) -> None:
         self.simulation = Simulation(effects)
         self.intake = Intake(
@@ -75,6 +77,7 @@ class Receiver:
         self._names = names
         self._amqp_urls = amqp_urls
         self._timings = timings
+        self._amqp = amqp
         self._loop = asyncio.get_running_loop()
         self._beat_at: float | None = None
         self._wakes_at = inf
@@ -96,7 +99,10 @@ class Receiver:
             tasks.create_task(self._callbacks.failed())
             tasks.create_task(self._log.work_off_journal())
             tasks.create_task(self._keep_time())
-            tasks.create_task(keep_session(self._amqp_urls, self._name, self._set_up, self._work))
+            session = keep_session(
+                self._amqp_urls, self._name, self._set_up, self._work, timings=self._timings, way=self._amqp
+            )
+            tasks.create_task(session)
 
     def simulate(self, effects: Effects) -> None:
         """Simulate this from now on; what waits already is delayed no longer than that."""

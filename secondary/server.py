@@ -44,6 +44,7 @@ async def run(settings: SecondarySettings, stop: asyncio.Event) -> None:
             amqp_urls=node.amqp_urls,
             effects=settings.effects,
             timings=node.timings,
+            amqp=node.amqp,
         )
         logger.info("log %s goes on at offset %d", log.log.log_id or "(none yet)", log.log.end.offset)
         app = application()

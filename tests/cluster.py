@@ -64,6 +64,7 @@ class Node:
             "REPLOG_NAME": name,
             "REPLOG_DATA": str(self.data),
             "REPLOG_HTTP": f"127.0.0.1:{self.port}",
+            **cluster.environ,
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -169,9 +170,12 @@ class Cluster:
         amqp_url: str,
         directory: Path,
         secondaries: Mapping[str, Mapping[str, str]],
+        environ: Mapping[str, str] | None = None,
         timings: Timings = DEFAULT,
     ) -> None:
+        """The environment of each secondary, by name, goes before ``environ``, which is every node's."""
         self.amqp_url = amqp_url
+        self.environ = environ or {}
         self.timings = timings
         self.directory = directory
         self.log_name = f"t{secrets.token_hex(4)}"
@@ -237,10 +241,11 @@ async def cluster_of(
     amqp_url: str,
     directory: Path,
     secondaries: Mapping[str, Mapping[str, str]],
+    environ: Mapping[str, str] | None = None,
     timings: Timings = DEFAULT,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose nodes are not started yet. What no node may have to tell in the end is a traceback."""
-    async with Cluster(amqp_url, directory, secondaries, timings) as cluster:
+    async with Cluster(amqp_url, directory, secondaries, environ, timings) as cluster:
         yield cluster
     for node in cluster.nodes:
         if node.log_file.exists():

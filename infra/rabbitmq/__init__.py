@@ -1,6 +1,15 @@
 """RabbitMQ, as the nodes use it. The only package that speaks AMQP.
 
+    transport      read this first: what carries deliveries over one connection, as an interface
+    plain          the interface by aio-pika's public functions alone, to be read next
+    fast           the same faster, by parts of aiormq and pamqp that it checks at start
+    choice         which of the two a node uses
+    session        what a node declares, consumes and publishes in one session, and how the session ends
+    reconnecting   one session after the other
+    names          every name on the broker
+    trouble        the error in which a session ends
+
 A node's session is two connections, because a broker that blocks publishers (memory or disk alarm) must not stop
-consumers: one publishes, one consumes. Whatever goes wrong with either ends the session; `keep_session` then makes a
-new one, topology included. Nothing depends on the broker keeping anything.
+consumers: one publishes, one consumes. The session ends when either of them fails; `keep_session` then makes a new one,
+and declares exchange and queues anew. Nothing depends on the broker keeping anything.
 """

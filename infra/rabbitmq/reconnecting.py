@@ -4,26 +4,18 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import cycle
-from typing import Any, Final
+from typing import Any
 
-import aio_pika
-from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from infra.aio.tasks import first_leaf
+from infra.rabbitmq.choice import FAST, choose
 from infra.rabbitmq.session import Session
-from infra.rabbitmq.stream import Stream
+from infra.rabbitmq.transport import NewTransport, Transport
 from infra.rabbitmq.trouble import BrokerLostError, at_most, broker_trouble
-
-HEARTBEAT_S: Final = 3
-"""The broker gives a silent node up after two to three of them, the node a silent broker after 12 s (aiormq's rule)."""
-CONNECT_TIMEOUT_S: Final = 5.0
-SETUP_TIMEOUT_S: Final = 10.0
-CLOSE_TIMEOUT_S: Final = 2.0
-RETRY_S: Final = (0.1, 0.2, 0.5, 1.0)
-"""Pauses before the next attempt; the last one repeats."""
+from replicated_log.timings import Timings
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +25,17 @@ async def keep_session(
     node: str,
     set_up: Callable[[Session], Awaitable[None]],
     work: Callable[[Session], Coroutine[Any, Any, None]],
+    *,
+    timings: Timings,
+    way: str = FAST,
 ) -> None:
     """Keep a session with the broker for ever: connect, ``set_up``, ``work`` until the session is lost, start again.
 
-    Where there are several ``urls``, which are those of a cluster's nodes, the next one's turn has come then.
-    The first failure of a row is logged, for each url, and the first session after it that is of use; what lies between
-    is not worth a line each time.
+    ``urls`` are the broker's, or those of a cluster's nodes, which take turns. ``way`` is one of `choice.WAYS`.
+    A row of failures is logged as one warning for each url; the first session after them that is of use is logged too.
     """
     assert urls
+    new_transport = await choose(way)
     failures: Counter[str] = Counter()
 
     async def end_row(session: Session, url: str) -> None:
@@ -50,8 +45,8 @@ async def keep_session(
 
     for url in cycle(urls):
         try:
-            async with _session(url, node) as session:
-                async with at_most(SETUP_TIMEOUT_S):
+            async with _session(url, node, new_transport, timings) as session:
+                async with at_most(timings.set_up_s):
                     await session.open()
                     await set_up(session)
                     session.watch_channels()
@@ -63,48 +58,38 @@ async def keep_session(
             failures[url] += 1
             level = logging.WARNING if failures[url] == 1 else logging.DEBUG
             logger.log(level, "no session with the broker at %s, trying on: %s", _shown(url), first_leaf(group))
-        await asyncio.sleep(RETRY_S[min(failures.total(), len(RETRY_S)) - 1])
+        await asyncio.sleep(timings.retry_s[min(failures.total(), len(timings.retry_s)) - 1])
 
 
 @asynccontextmanager
-async def _session(url: str, node: str) -> AsyncIterator[Session]:
+async def _session(url: str, node: str, new_transport: NewTransport, timings: Timings) -> AsyncIterator[Session]:
+    def connection(name: str) -> AbstractAsyncContextManager[Transport]:
+        named = URL(url).update_query(heartbeat=timings.heartbeat_s, name=name)
+        return _connected(new_transport(named, timings), timings)
+
     async with AsyncExitStack() as opened:
-        publishing = await opened.enter_async_context(_connection(url, f"{node} publishes"))
-        consuming = await opened.enter_async_context(_connection(url, f"{node} consumes"))
-        session = Session(publishing, consuming)
+        publishing = await opened.enter_async_context(connection(f"{node} publishes"))
+        consuming = await opened.enter_async_context(connection(f"{node} consumes"))
+        tasks = await opened.enter_async_context(asyncio.TaskGroup())
+        session = Session(publishing, consuming, tasks, timings)
         opened.callback(session.forget)
         yield session
 
 
 @asynccontextmanager
-async def _connection(url: str, name: str) -> AsyncIterator[tuple[AbstractConnection, Stream]]:
-    """A connection, closed politely when left, and by force when that takes too long.
-
-    A close that is cancelled goes on waiting: the connection may have more to send than a broker that is blocked or
-    gone takes. So it is the stream below that ends it.
-    """
-    connection = aio_pika.Connection(URL(url).update_query(heartbeat=HEARTBEAT_S, name=name))
-    stream = connection.kwargs["transport_factory"] = Stream()
+async def _connected(transport: Transport, timings: Timings) -> AsyncIterator[Transport]:
     try:
         with broker_trouble():
-            try:
-                async with at_most(CONNECT_TIMEOUT_S):
-                    await connection.connect()
-            except BaseException:
-                stream.abort()
-                raise
-        yield connection, stream
+            async with at_most(timings.connect_s):
+                await transport.connect()
+        yield transport
     finally:
-        # Also one that was never up: else aio-pika does it by a task of its own, whenever the object is collected.
-        force = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, stream.abort)
+        # Also one that was never up: else aio-pika does it by a task of its own, when the object is collected.
         try:
             with broker_trouble():
-                await connection.close()
+                await transport.close()
         except BrokerLostError as error:
             logger.debug("closing a connection: %s", error)
-        finally:
-            force.cancel()
-            stream.forget()
 
 
 def _shown(url: str) -> str:

@@ -4,18 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import aio_pika
-import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
-from pamqp.common import FieldTable
 
-from infra.rabbitmq.inbound import Inbound, Received
-from infra.rabbitmq.outbound import Outbound
-from infra.rabbitmq.stream import Stream
+from infra.rabbitmq.transport import Outbound, Received, Transport
 from infra.rabbitmq.trouble import BrokerLostError, broker_trouble
+from replicated_log.timings import Timings
 from replicated_log.wire.delivery import Envelope
 
 PREFETCH: Final = 16
@@ -23,16 +20,9 @@ PREFETCH: Final = 16
 NODE_QUEUE_BYTES: Final = 64 << 20
 REPLY_QUEUE_BYTES: Final = 16 << 20
 NODE_QUEUE_EXPIRES_MS: Final = 24 * 3600 * 1000
-DECLARE_TIMEOUT_S: Final = 3.0
-"""A newer RabbitMQ waits for a minute before it says that a queue's node is down."""
-RETURN_S: Final = 10.0
-"""How often somebody who uses a spare queue looks whether the other one can be reached again."""
-PUBLISH_TIMEOUT_S: Final = 5.0
-"""Without that any gets through: a full window of large deliveries may well take longer, on a slow way."""
-WATCH_S: Final = 1.0
 
 _UNREACHABLE: Final = (ChannelNotFoundEntity, TimeoutError)
-"""What the declaring of a queue raises that exists, but on a node of the broker's that is down."""
+"""Raised when a queue is declared that exists, but on a node of the broker that is down."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +30,15 @@ logger = logging.getLogger(__name__)
 class Session:
     """A node's two connections, both up until :meth:`lost` raises.
 
-    What it calls back must not raise: nobody would hear of it.
+    The functions that are handed to it must not raise: nobody would hear of it.
     """
 
-    def __init__(
-        self, publishing: tuple[AbstractConnection, Stream], consuming: tuple[AbstractConnection, Stream]
-    ) -> None:
-        self._publishing, self._outward = publishing
-        self._consuming, self._inward = consuming
+    def __init__(self, publishing: Transport, consuming: Transport, tasks: asyncio.TaskGroup, timings: Timings) -> None:
+        """``tasks`` lasts as long as the session."""
+        self._publishing = publishing
+        self._consuming = consuming
+        self._tasks = tasks
+        self._timings = timings
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
         self._carries = asyncio.Event()
@@ -55,15 +46,15 @@ class Session:
         self._unreachable: str | None = None
         self._publishes = 0
         self._progress_at = 0.0
-        for connection in (self._publishing, self._consuming):
-            connection.close_callbacks.add(self._on_close)
+        for transport in (publishing, consuming):
+            transport.connection.close_callbacks.add(self._on_close)
 
     async def open(self) -> None:
         """Raises BrokerLostError, as all methods do that wait."""
         with broker_trouble():
             await self._open_confirming()
-            self._direct = await self._channel(self._publishing, confirms=False)
-            self._to_queues = self._outbound(await _underlay(self._direct))
+            self._direct = await _open_channel(self._publishing.connection, confirms=False)
+            self._to_queues = await self._outbound(self._direct)
             await self._open_inbound()
 
     def forget(self) -> None:
@@ -79,11 +70,12 @@ class Session:
     async def lost(self) -> None:
         """Wait for the end of the session, and raise BrokerLostError.
 
-        It ends too when of what is published nothing gets through for PUBLISH_TIMEOUT_S.
+        It ends also when something is to be published and nothing gets through for ``publish_s``. Single deliveries
+        may take longer: a full window of large ones does, on a slow way.
         """
         while not self._over.done():
-            await asyncio.wait([self._over], timeout=WATCH_S)
-            if self._publishes and self._loop.time() - self._progress_at > PUBLISH_TIMEOUT_S:
+            await asyncio.wait([self._over], timeout=self._timings.watch_s)
+            if self._publishes and self._loop.time() - self._progress_at > self._timings.publish_s:
                 self._end("the broker does not answer in time")
         raise BrokerLostError(self._over.result())
 
@@ -108,12 +100,12 @@ class Session:
         """
         with broker_trouble():
             try:
-                queue = await _declare_durable(self._inbound, name)
+                queue = await self._declare_durable(self._inbound, name)
             except ChannelPreconditionFailed:
                 logger.warning("queue %s was declared with other arguments: replacing it", name)
                 await self._open_inbound()
                 await self._inbound.queue_delete(name)
-                queue = await _declare_durable(self._inbound, name)
+                queue = await self._declare_durable(self._inbound, name)
             except _UNREACHABLE as error:
                 await self._open_inbound()
                 queue = await self._declare_exclusive(spare, NODE_QUEUE_BYTES)
@@ -126,11 +118,11 @@ class Session:
     async def spared(self) -> None:
         """Where a spare queue is consumed, end the session once the other one can be reached. Otherwise return."""
         while self._unreachable is not None:
-            await asyncio.sleep(RETURN_S)
+            await asyncio.sleep(self._timings.return_s)
             with broker_trouble():
-                channel = await self._channel(self._consuming, confirms=False)
+                channel = await _open_channel(self._consuming.connection, confirms=False)
                 with suppress(*_UNREACHABLE):
-                    await _declare_durable(channel, self._unreachable)
+                    await self._declare_durable(channel, self._unreachable)
                     self._end(f"queue {self._unreachable} can be reached again")
                     return
 
@@ -196,24 +188,22 @@ class Session:
         self._progress_at = self._loop.time()
 
     async def _open_confirming(self) -> None:
-        self._confirming = await self._channel(self._publishing, confirms=True)
-        self._to_exchanges = self._outbound(await _underlay(self._confirming))
+        self._confirming = await _open_channel(self._publishing.connection, confirms=True)
+        self._to_exchanges = await self._outbound(self._confirming)
 
-    def _outbound(self, channel: aiormq.Channel) -> Outbound:
-        self._outbounds.append(Outbound(channel, self._outward, self._end))
+    async def _outbound(self, channel: AbstractChannel) -> Outbound:
+        self._outbounds.append(await self._publishing.outbound(channel, self._tasks, self._end))
         return self._outbounds[-1]
 
     async def _open_inbound(self) -> None:
-        self._inbound = await self._channel(self._consuming, confirms=False)
-        self._deliveries = Inbound(await _underlay(self._inbound), self._inward, self._end)
+        self._inbound = await _open_channel(self._consuming.connection, confirms=False)
+        self._deliveries = await self._consuming.inbound(self._inbound, self._tasks, self._end)
         await self._inbound.set_qos(prefetch_count=PREFETCH)
 
-    async def _channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
-        channel = connection.channel(publisher_confirms=confirms)
-        await channel.initialize()
-        underlay = await _underlay(channel)
-        underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
-        return channel
+    async def _declare_durable(self, channel: AbstractChannel, name: str) -> AbstractQueue:
+        """In ``declare_s``: a newer RabbitMQ takes a minute before it says that a queue's node is down."""
+        arguments = _bounded(NODE_QUEUE_BYTES) | {"x-expires": NODE_QUEUE_EXPIRES_MS}
+        return await channel.declare_queue(name, durable=True, arguments=arguments, timeout=self._timings.declare_s)
 
     async def _declare_exclusive(self, name: str, max_bytes: int) -> AbstractQueue:
         return await self._inbound.declare_queue(name, exclusive=True, auto_delete=True, arguments=_bounded(max_bytes))
@@ -231,25 +221,16 @@ class Session:
     def _on_close(self, _: object, error: BaseException | None) -> None:
         self._end(repr(error) if error else "closed")
 
-    def _on_cancel(self, _: object) -> None:
-        self._end("the broker has cancelled a consumer")
-
     def _end(self, reason: str) -> None:
         if not self._over.done():
             self._over.set_result(reason)
 
 
-async def _declare_durable(channel: AbstractChannel, name: str) -> AbstractQueue:
-    arguments = _bounded(NODE_QUEUE_BYTES) | {"x-expires": NODE_QUEUE_EXPIRES_MS}
-    return await channel.declare_queue(name, durable=True, arguments=arguments, timeout=DECLARE_TIMEOUT_S)
+async def _open_channel(connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
+    channel = connection.channel(publisher_confirms=confirms)
+    await channel.initialize()
+    return channel
 
 
-def _bounded(max_bytes: int) -> FieldTable:
+def _bounded(max_bytes: int) -> dict[str, Any]:
     return {"x-queue-type": "classic", "x-max-length-bytes": max_bytes, "x-overflow": "drop-head"}
-
-
-async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
-    """The channel of aiormq that aio-pika's wraps."""
-    underlay = await channel.get_underlay_channel()
-    assert isinstance(underlay, aiormq.Channel)
-    return underlay

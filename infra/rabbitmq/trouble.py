@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
-from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+from aio_pika.exceptions import ChannelClosed
+
+_TAKEN: Final = ("ACCESS_REFUSED", "RESOURCE_LOCKED")
+"""How the broker begins to say that a queue, or its only consumer, is another connection's."""
 
 
 class BrokerLostError(Exception):
@@ -22,17 +26,17 @@ async def at_most(timeout_s: float) -> AsyncIterator[None]:
 
 @contextmanager
 def broker_trouble() -> Iterator[None]:
-    """Turn whatever aio-pika raises about a lost connection or channel into BrokerLostError."""
+    """Turn every error of the block, and a cancellation by aiormq, into BrokerLostError."""
     try:
         yield
-    except (ChannelAccessRefused, ChannelLockedResource) as error:
-        reason = f"another process runs under this node's name, or its dead connection lingers ({error})"
-        raise BrokerLostError(reason) from error
     except BrokerLostError:
         raise
     except Exception as error:
-        # To those whom a closing connection interrupts, aiormq raises what comes to hand, a bare Exception included.
-        raise BrokerLostError(str(error) or repr(error)) from error
+        # What a closing connection interrupts, aiormq ends with errors of many kinds, a bare Exception included.
+        reason = str(error) or repr(error)
+        if isinstance(error, ChannelClosed) and reason.startswith(_TAKEN):
+            reason = f"another process runs under this node's name, or its dead connection lingers ({reason})"
+        raise BrokerLostError(reason) from error
     except asyncio.CancelledError as error:
         # aiormq cancels what waits on a channel that closes; only a cancellation of ours may pass.
         task = asyncio.current_task()

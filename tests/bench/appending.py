@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from infra.rabbitmq.choice import PLAIN
 from tests.bench import goals
 from tests.bench.bench import Bench
 from tests.bench.goals import Goal, PeerGoals
 from tests.bench.limits.empty_app import EmptyApp
 from tests.bench.load import Load
-from tests.bench.ours import ALL
+from tests.bench.ours import ALL, Ours
 from tests.bench.peer import Peer
 from tests.bench.results import Row, compared_rates, milliseconds, spread
 from tests.bench.rounds import Runs
@@ -18,6 +19,8 @@ JUDGED_CLIENTS: Final = 64
 """With so many clients at once the goals for single appends are judged."""
 BATCH_CLIENTS: Final = 4
 OURS: Final = "ours, w={w}"
+_PLAIN: Final = "ours, plain AMQP"
+_FAST: Final = "ours, fast AMQP"
 
 
 def singles(bench: Bench) -> None:
@@ -52,6 +55,22 @@ def _tell_singles(bench: Bench, clients: int, runs: dict[str, Runs]) -> None:
                 goals.P99_AGAINST_P50,
             )
         )
+
+
+def plain_amqp(bench: Bench) -> None:
+    """Single appends and batches, w=3: a log whose deliveries go the plain way, beside the one of all experiments."""
+    seconds = bench.plan.seconds
+    with Ours(bench.directory("plain"), {"REPLOG_AMQP": PLAIN}) as plain:
+        for clients in (1, JUDGED_CLIENTS):
+            what = f"single POST, w={ALL}, {_clients(clients)}"
+            _ways(bench, what, *(partial(ours.singles, ALL, clients, seconds) for ours in (plain, bench.ours)))
+        what = f"batches of 1,000, w={ALL}, {_clients(BATCH_CLIENTS)}, records"
+        _ways(bench, what, *(partial(ours.batches, BATCH_CLIENTS, seconds) for ours in (plain, bench.ours)))
+
+
+def _ways(bench: Bench, what: str, plain: Callable[[], Load], fast: Callable[[], Load]) -> None:
+    runs = bench.alternate(what, {_PLAIN: plain, _FAST: fast})
+    bench.add(compared_rates(f"{what}, plain AMQP", runs[_PLAIN], _FAST, runs[_FAST]))
 
 
 def beside(new_peer: Callable[..., Peer], its_goals: PeerGoals, bench: Bench) -> None:

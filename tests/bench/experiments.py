@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from tests.bench import alone, goals
-from tests.bench.appending import beside, singles
+from tests.bench.appending import beside, plain_amqp, singles
 from tests.bench.bench import Bench
 from tests.bench.etcd import Etcd
 from tests.bench.floor import floor
@@ -15,6 +15,7 @@ from tests.bench.redis import Redis
 
 EXPERIMENTS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "singles": singles,
+    "plain-amqp": plain_amqp,
     "floor": floor,
     "postgresql": partial(beside, PostgreSQL, goals.POSTGRESQL),
     "redis": partial(beside, Redis, goals.REDIS),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,9 +27,13 @@ class Ours:
     All methods block. Everything asynchronous on ``cluster`` goes through ``run``.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """``directory`` is for the data and logs of all processes; it is made when the context is entered."""
+    def __init__(self, directory: Path, environ: Mapping[str, str] | None = None) -> None:
+        """``directory`` is for the data and logs of all processes; it is made when the context is entered.
+
+        ``environ`` is for every node.
+        """
         self.directory = directory
+        self._environ = environ
         self.broker: LocalBroker
         self.cluster: Cluster
         self._runner: asyncio.Runner
@@ -49,8 +53,8 @@ class Ours:
             nodes.mkdir(parents=True)
             self.broker = opening.enter_context(LocalBroker(self.directory / "broker"))
             self._runner = opening.enter_context(asyncio.Runner())
-            environ = {name: {"LATENCY": "0"} for name in SECONDARIES}
-            self.cluster = self.run(Cluster(self.broker.amqp_url, nodes, environ).__aenter__())
+            secondaries = {name: {"LATENCY": "0"} for name in SECONDARIES}
+            self.cluster = self.run(Cluster(self.broker.amqp_url, nodes, secondaries, self._environ).__aenter__())
             opening.callback(self._close_cluster)
             self.run(self.cluster.started())
             self._open = opening.pop_all()

@@ -6,11 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from infra.rabbitmq.choice import FAST, WAYS
 from replicated_log.timings import DEFAULT, Timings
 from tests.cluster import IMPATIENT, Cluster, cluster_of
 from tests.container_broker import AnyBroker
 
 NewCluster = Callable[[Mapping[str, Mapping[str, str]]], AbstractAsyncContextManager[Cluster]]
+
+
+BOTH_WAYS = pytest.mark.parametrize("amqp", WAYS)
+
+
+@pytest.fixture
+def amqp() -> str:
+    """Which way the nodes' deliveries go. What is marked with BOTH_WAYS, a test or a whole module, runs with each."""
+    return FAST
 
 
 @pytest.fixture
@@ -20,9 +30,9 @@ def timings(request: pytest.FixtureRequest) -> Timings:
 
 
 @pytest.fixture
-def new_cluster(broker: AnyBroker, tmp_path: Path, timings: Timings) -> NewCluster:
+def new_cluster(broker: AnyBroker, tmp_path: Path, amqp: str, timings: Timings) -> NewCluster:
     """Makes the cluster of a test, from the environment of each secondary; nothing is started yet."""
-    return lambda secondaries: cluster_of(broker.amqp_url, tmp_path, secondaries, timings)
+    return lambda secondaries: cluster_of(broker.amqp_url, tmp_path, secondaries, {"REPLOG_AMQP": amqp}, timings)
 
 
 @pytest.fixture

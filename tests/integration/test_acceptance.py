@@ -3,7 +3,9 @@
 import asyncio
 
 from tests.cluster import eventually
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
+
+pytestmark = BOTH_WAYS
 
 
 async def test_the_acceptance_test_of_the_course(new_cluster: NewCluster) -> None:

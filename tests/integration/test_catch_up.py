@@ -7,7 +7,7 @@ import pytest
 from replicated_log.storage.log import Log
 from replicated_log.wire.batch import encode_batch
 from tests.cluster import Cluster, Node, eventually
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
 from tests.paced_load import PER_SECOND, paced_load
 
 RECORDS = 1_000_000
@@ -43,6 +43,7 @@ async def look_at(late: Node, cluster: Cluster) -> Seen:
 
 
 @pytest.mark.slow
+@BOTH_WAYS
 async def test_a_secondary_a_million_records_behind_catches_up_under_load(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}, "late": {}}) as cluster:
         late = cluster["late"]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from client.api import Node, WriteConcern
+from infra.rabbitmq.choice import FAST, PLAIN
 from tests.cluster import Cluster, eventually
 from tests.integration.conftest import NewCluster
 
@@ -83,7 +84,10 @@ async def assert_exactly_once(cluster: Cluster, clients: list[Client]) -> None:
     assert sum(client.replays for client in clients) > 0, "no answer was ever lost"
 
 
-@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("amqp", "times"),
+    [(FAST, 10), pytest.param(FAST, 200, marks=pytest.mark.slow), pytest.param(PLAIN, 20, marks=pytest.mark.slow)],
+)
 async def test_killing_the_master_many_times_during_appends_leaves_every_message_exactly_once(
     new_cluster: NewCluster, times: int
 ) -> None:

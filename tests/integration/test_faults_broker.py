@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from infra.rabbitmq.choice import FAST, PLAIN
 from infra.rabbitmq.session import NODE_QUEUE_BYTES
 from tests.cluster import Cluster, Node, eventually
 from tests.container_broker import AnyBroker
 from tests.faults_disk import SYNC, slow
 from tests.faults_load import under_load
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
 from tests.management import Management
 
 pytestmark = pytest.mark.slow
@@ -40,6 +41,7 @@ def management(cluster: Cluster, broker: AnyBroker) -> Management:
 
 
 @pytest.mark.heart
+@BOTH_WAYS
 async def test_closed_connections_heal(cluster: Cluster, broker: AnyBroker) -> None:
     async with under_load(cluster):
         await asyncio.to_thread(broker.ctl, "close_all_connections", "a test")
@@ -47,6 +49,7 @@ async def test_closed_connections_heal(cluster: Cluster, broker: AnyBroker) -> N
         assert node.logged().count("no session with the broker") == 1
 
 
+@BOTH_WAYS
 async def test_what_a_closed_connection_had_delivered_is_not_settled_on_the_next_one(
     cluster: Cluster, broker: AnyBroker, management: Management
 ) -> None:
@@ -67,6 +70,7 @@ async def test_what_a_closed_connection_had_delivered_is_not_settled_on_the_next
     assert node1.logged().count("no session with the broker") == 1
 
 
+@BOTH_WAYS
 async def test_a_secondarys_queue_that_is_deleted_and_its_consumer_with_it_is_made_anew(
     cluster: Cluster, management: Management
 ) -> None:
@@ -129,6 +133,7 @@ async def hanging(queue: str, broker: AnyBroker) -> AsyncIterator[None]:
         await asyncio.to_thread(broker.ctl, "eval", HANG_QUEUE % (queue, "resume"))
 
 
+@BOTH_WAYS
 async def test_what_is_purged_from_a_secondarys_queue_arrives_all_the_same(
     cluster: Cluster, management: Management
 ) -> None:
@@ -148,6 +153,7 @@ async def test_what_is_purged_from_a_secondarys_queue_arrives_all_the_same(
     assert (await cluster["node1"].status())["counts"]["fetches"] > 0
 
 
+@BOTH_WAYS
 async def test_reply_queues_that_are_deleted_are_made_anew(
     cluster: Cluster, broker: AnyBroker, management: Management
 ) -> None:
@@ -180,6 +186,7 @@ async def test_a_queue_that_is_unbound_is_bound_again(cluster: Cluster, manageme
 
 
 @pytest.mark.impatient
+@BOTH_WAYS
 async def test_a_broker_that_is_frozen_longer_than_every_timeout_heals(cluster: Cluster, broker: AnyBroker) -> None:
     await cluster.master.append("before", w=3)
     with broker.frozen():
@@ -197,7 +204,7 @@ ALARMS = {
 }
 
 
-@pytest.mark.parametrize("alarm", ALARMS)
+@pytest.mark.parametrize(("alarm", "amqp"), [*((alarm, FAST) for alarm in ALARMS), ("mem_alarm", PLAIN)])
 async def test_a_broker_that_is_blocked_by_an_alarm_heals(
     cluster: Cluster, broker: AnyBroker, management: Management, alarm: str
 ) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, Node, eventually
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
+
+pytestmark = BOTH_WAYS
 
 
 async def asked(cluster: Cluster, node: Node, path: str) -> tuple[int, dict[str, Any]]:

@@ -6,7 +6,9 @@ import aiohttp
 import pytest
 
 from tests.cluster import Cluster, Node, eventually
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
+
+pytestmark = BOTH_WAYS
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ from yarl import URL
 from replicated_log.timings import Timings
 from tests.cluster import Cluster, cluster_of, eventually
 from tests.container_broker import AnyBroker
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
 from tests.tcp_proxy import TcpProxy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, BOTH_WAYS]
 
 CERTIFICATES: Final = Path(__file__).parents[1] / "certificates"
 TRUST: Final = {"cafile": str(CERTIFICATES / "authority.pem")}
@@ -31,10 +31,10 @@ async def proxy(broker: AnyBroker) -> AsyncIterator[TcpProxy]:
 
 
 @pytest.fixture
-async def cluster(proxy: TcpProxy, tmp_path: Path, timings: Timings) -> AsyncIterator[Cluster]:
+async def cluster(proxy: TcpProxy, tmp_path: Path, amqp: str, timings: Timings) -> AsyncIterator[Cluster]:
     """A master and two secondaries, up and healthy, all of which reach the broker over TLS."""
     url = URL(proxy.url).with_query(TRUST)
-    async with cluster_of(str(url), tmp_path, {"node1": {}, "node2": {}}, timings) as cluster:
+    async with cluster_of(str(url), tmp_path, {"node1": {}, "node2": {}}, {"REPLOG_AMQP": amqp}, timings) as cluster:
         yield await cluster.started()
 
 

@@ -4,7 +4,9 @@ import asyncio
 import time
 
 from tests.cluster import Cluster, eventually
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
+
+pytestmark = BOTH_WAYS
 
 
 async def test_an_answer_comes_when_w_nodes_hold_the_message_and_not_later(new_cluster: NewCluster) -> None:

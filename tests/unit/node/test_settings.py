@@ -44,6 +44,17 @@ def test_a_broker_that_is_no_url_is_refused_at_the_start(text: str) -> None:
         read_node_settings({"REPLOG_AMQP_URL": text}, name="node1", http="127.0.0.1:0")
 
 
+@pytest.mark.parametrize(("environ", "amqp"), [({}, "fast"), ({"REPLOG_AMQP": "plain"}, "plain")])
+def test_deliveries_go_the_fast_way_unless_the_plain_one_is_asked_for(environ: dict[str, str], amqp: str) -> None:
+    assert read_node_settings(environ, name="node1", http="127.0.0.1:0").amqp == amqp
+
+
+@pytest.mark.parametrize("text", ["", "slow", "FAST"])
+def test_another_way_for_deliveries_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(InvalidSettingError, match="REPLOG_AMQP must be fast or plain, not "):
+        read_node_settings({"REPLOG_AMQP": text}, name="node1", http="127.0.0.1:0")
+
+
 def test_of_several_brokers_that_are_given_the_first_one_is_asked_how_it_is() -> None:
     broker = given_broker("amqp://user:secret@a:5671/ amqp://b/")
     assert (broker.management_url, broker.management_auth) == ("http://a:15672", ("user", "secret"))

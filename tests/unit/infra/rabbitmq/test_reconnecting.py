@@ -9,6 +9,7 @@ from infra.aio.tasks import beside
 from infra.broker.free_ports import free_ports
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import Session
+from replicated_log.timings import DEFAULT
 from tests.cluster import eventually
 
 
@@ -20,7 +21,7 @@ async def test_addresses_take_turns_and_the_first_failure_of_each_is_told(caplog
     async def never(_: Session) -> None:
         raise AssertionError("nobody listens there")
 
-    async with beside(keep_session(urls, "node", never, never)):
+    async with beside(keep_session(urls, "node", never, never, timings=DEFAULT)):
         await eventually(lambda: len(failures(caplog)) >= 5, "each is tried, and two once more")
     levels, texts = zip(*failures(caplog)[:5], strict=True)
     assert list(levels) == [logging.WARNING] * 3 + [logging.DEBUG] * 2

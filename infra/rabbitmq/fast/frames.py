@@ -1,12 +1,12 @@
 """The few frames of AMQP 0-9-1 that make up a delivery, as bytes: section 4.2 of its specification.
 
-    frame             type, channel and size of what follows; that; one byte that ends it
+    frame             type, channel and size of the payload; the payload; one byte that ends the frame
     a delivery        a method (publish on the way out, deliver on the way in), a content header, the body in pieces
-    content header    the body's size, flags that say which properties there are, these in the order of their flags
+    content header    the body's size, flags that say which properties there are, the properties in the order of flags
 
-pamqp, which aiormq reads and writes all other frames by, takes several times as long for a frame as the rest of the way
-of a delivery. Here is no more of AMQP than comes with each of them. Tables and publish are pamqp's, remembered, since
-hardly two of them differ.
+aiormq reads and writes all other frames by pamqp, which takes several times as long for a frame as the rest of the way
+of a delivery. This file has only what every delivery needs. The tables of headers and the method publish are made and
+read by pamqp and kept in a cache, since hardly two of them differ.
 """
 
 import struct

@@ -1,21 +1,29 @@
-"""A channel that is consumed on, and what comes in by it."""
+"""A channel on which queues are consumed, and what comes in by it."""
 
 from collections.abc import Callable
 
 import aiormq
-from aiormq.abc import DeliveredMessage
 
-from infra.rabbitmq.frames import DELIVER, HEADER, METHOD, read_body_size, read_deliver, read_envelope, settled_up_to
-from infra.rabbitmq.stream import Stream
+from infra.rabbitmq.fast.frames import (
+    DELIVER,
+    HEADER,
+    METHOD,
+    read_body_size,
+    read_deliver,
+    read_envelope,
+    settled_up_to,
+)
+from infra.rabbitmq.fast.stream import Stream
+from infra.rabbitmq.transport import Ended
 from replicated_log.wire.delivery import Envelope
 
 
-class Received:
+class FastReceived:
     """A delivery as it came in; to be settled once it is finished with."""
 
     __slots__ = ("_inbound", "_number", "envelope")
 
-    def __init__(self, inbound: "Inbound", number: int, envelope: Envelope) -> None:
+    def __init__(self, inbound: "FastInbound", number: int, envelope: Envelope) -> None:
         self._inbound = inbound
         self._number = number
         self.envelope = envelope
@@ -25,27 +33,26 @@ class Received:
         self._inbound.settle_up_to(self._number)
 
 
-class Inbound:
-    """A channel that is consumed on: puts a delivery's frames together, and hands it over in the turn they come in.
+class FastInbound:
+    """Puts a delivery's frames together, and hands it over in the turn of the event loop in which the last one comes.
 
-    Whatever belongs to no delivery is left to aiormq's channel. A delivery whose properties make no sense, whoever has
-    published it, is handed over as one of no kind. ``unreadable`` is told what is wrong with frames that make no
-    delivery; nothing of use can come after them.
+    Frames that belong to no delivery are left to aiormq's channel. A delivery whose properties make no sense is handed
+    over as one of no known kind. ``ended`` is told when frames make no delivery: nothing of use can come after them.
     """
 
-    def __init__(self, channel: aiormq.Channel, stream: Stream, unreadable: Callable[[str], None]) -> None:
+    def __init__(self, channel: aiormq.Channel, stream: Stream, ended: Ended) -> None:
         self._channel = channel
         self._stream = stream
-        self._unreadable = unreadable
-        self._receivers: dict[str, Callable[[Received], None]] = {}
+        self._ended = ended
+        self._receivers: dict[str, Callable[[FastReceived], None]] = {}
         self._deliver = ("", 0)
         self._header = b""
         self._pieces: list[bytes] = []
         self._missing = 0
         stream.incoming.take(channel.number, self._take)
 
-    async def consume(self, queue: str, receive: Callable[[Received], None], *, settled: bool) -> None:
-        async def never(_: DeliveredMessage) -> None:
+    async def consume(self, queue: str, receive: Callable[[FastReceived], None], *, settled: bool) -> None:
+        async def never(_: object) -> None:
             raise AssertionError("aiormq sees no delivery")
 
         self._receivers[queue] = receive
@@ -53,7 +60,7 @@ class Inbound:
 
     def settle_up_to(self, number: int) -> None:
         if not self._channel.is_closed:
-            # PREFETCH bounds how many can wait.
+            # The channel's prefetch bounds how many can wait.
             self._stream.write(lambda: settled_up_to(self._channel.number, number))
 
     def _take(self, kind: int, payload: bytes) -> bool:
@@ -62,7 +69,7 @@ class Inbound:
         try:
             self._take_piece(kind, payload)
         except ValueError as error:
-            self._unreadable(f"a delivery that can't be read: {error}")
+            self._ended(f"a delivery that can't be read: {error}")
         return True
 
     def _take_piece(self, kind: int, payload: bytes) -> None:
@@ -78,7 +85,7 @@ class Inbound:
             queue, number = self._deliver
             body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces = []
-            self._receivers[queue](Received(self, number, _envelope(self._header, body)))
+            self._receivers[queue](FastReceived(self, number, _envelope(self._header, body)))
 
 
 def _envelope(header: bytes, body: bytes) -> Envelope:

@@ -10,10 +10,10 @@ from pamqp.commands import Basic
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
-from infra.rabbitmq.frames import HEADER, METHOD, frame
-from infra.rabbitmq.inbound import Inbound, Received
-from infra.rabbitmq.outbound import Outbound
-from infra.rabbitmq.stream import Stream
+from infra.rabbitmq.fast.frames import HEADER, METHOD, frame
+from infra.rabbitmq.fast.inbound import FastInbound, FastReceived
+from infra.rabbitmq.fast.outbound import FastOutbound
+from infra.rabbitmq.fast.stream import Stream
 from replicated_log.wire.delivery import Envelope
 
 CHANNEL = 1
@@ -37,12 +37,12 @@ class Receiving:
     """A channel that is consumed on, and what it has handed over."""
 
     stream: Stream = field(default_factory=Stream)
-    received: list[Received] = field(default_factory=list)
+    received: list[FastReceived] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     async def begin(self) -> None:
         channel: Any = FakeChannel()
-        inbound = Inbound(channel, self.stream, self.faults.append)
+        inbound = FastInbound(channel, self.stream, self.faults.append)
         await inbound.consume("queue", self.received.append, settled=False)
 
     def feed(self, *frames: bytes) -> None:
@@ -102,7 +102,7 @@ class Publishing:
 
     def __post_init__(self) -> None:
         channel: Any = FakeChannel()
-        self.outbound = Outbound(channel, self.stream, self.faults.append)
+        self.outbound = FastOutbound(channel, self.stream, self.faults.append)
 
     def publish(self, count: int) -> None:
         for number in range(1, count + 1):

@@ -1,20 +1,21 @@
-"""The stream of one connection: where whole frames are written, in order, and come in."""
+"""The stream of one connection: it writes whole frames, in order, and takes in what comes."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from aio_pika.exceptions import AMQPConnectionError
 from aiormq.connection import TransportFactory
-from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
-from infra.rabbitmq.incoming import Incoming
+from infra.rabbitmq.fast.incoming import Incoming
 
 
 class Stream(TransportFactory):
-    """Makes the stream of one connection, as aiormq would, and keeps hold of it.
+    """Makes the stream of one connection for aiormq, as its own factory would, and keeps hold of it.
 
+    There is room for what is written while asyncio's buffer for the connection is below its mark.
     Invariant: while something waits to be written, the connection is up, and there is no room for it.
     """
 
@@ -64,7 +65,7 @@ class Stream(TransportFactory):
             self._writer.transport.abort()
 
     def forget(self) -> None:
-        """The connection is over: keep nobody in memory any longer whom something of it was for."""
+        """The connection is over: keep nothing in memory that was to be written, nor what takes frames."""
         self.incoming.forget()
         self._write_waiting()
 
@@ -82,9 +83,9 @@ class Stream(TransportFactory):
 
 
 class _Flow(asyncio.StreamReaderProtocol):
-    """The stream's protocol, which tells when there is room again for what is written, or no need of it any more.
+    """The stream's protocol. It calls ``changed`` when there is room again, and when the connection is over.
 
-    asyncio's own knows whether there is room, too, but lets nobody see it.
+    asyncio's own protocol knows whether there is room, too, but does not show it.
     """
 
     def __init__(self, reader: asyncio.StreamReader, changed: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from pamqp.commands import Basic
 from pamqp.frame import marshal, unmarshal
 from pamqp.header import ContentHeader
 
-from infra.rabbitmq.frames import (
+from infra.rabbitmq.fast.frames import (
     HEAD,
     publish_frames,
     read_body_size,

@@ -7,7 +7,7 @@ from functools import partial
 
 from yarl import URL
 
-from infra.rabbitmq.stream import Stream
+from infra.rabbitmq.fast.stream import Stream
 from tests.cluster import PATIENCE_S, eventually
 
 PIECE_BYTES = 1 << 20

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from infra.rabbitmq.frames import BODY, HEADER, HEARTBEAT, METHOD, frame
-from infra.rabbitmq.incoming import Incoming
+from infra.rabbitmq.fast.frames import BODY, HEADER, HEARTBEAT, METHOD, frame
+from infra.rabbitmq.fast.incoming import Incoming
 
 TAKEN = frame(METHOD, 1, b"deliver"), frame(HEADER, 1, b"size"), frame(BODY, 1, b"x" * 300)
 LEFT = frame(METHOD, 0, b"tune"), frame(METHOD, 2, b"declare-ok"), frame(METHOD, 1, b"cancel"), frame(HEARTBEAT, 0, b"")

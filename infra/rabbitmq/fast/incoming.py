@@ -1,24 +1,24 @@
-"""What a connection receives: some frames are taken as they come in, all others are aiormq's."""
+"""What a connection receives: some frames are taken as they come in, and aiormq reads all others."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, SupportsIndex
 
-from infra.rabbitmq.frames import BODY, END, HEAD, HEADER, HEARTBEAT, METHOD, frame
+from infra.rabbitmq.fast.frames import BODY, END, HEAD, HEADER, HEARTBEAT, METHOD, frame
 
 _KINDS: Final = {METHOD, HEADER, BODY, HEARTBEAT}
 _HEARTBEAT: Final = frame(HEARTBEAT, 0, b"")
 _SIGN_OF_LIFE_S: Final = 1.0
 
 Take = Callable[[int, bytes], bool]
-"""Is shown the type and the payload of a frame, and says whether it has taken it."""
+"""Is called with the type and the payload of a frame. True: it has taken the frame. False: aiormq reads it."""
 
 
 class Incoming(asyncio.StreamReader):
-    """The stream that aiormq reads, without the frames of channels that others take.
+    """The stream that aiormq reads, without the frames that somebody takes.
 
-    aiormq reads a frame piece by piece, and hands it from task to task: each time, all else that has happened comes
-    first. What is taken here is dealt with in the turn in which it comes.
+    aiormq reads a frame piece by piece, and hands it from task to task; before each step the event loop does all else
+    that waits. A frame that is taken here is dealt with in the turn of the event loop in which it comes.
     Invariant: what aiormq reads are whole frames, in their order.
     """
 
@@ -35,7 +35,7 @@ class Incoming(asyncio.StreamReader):
         self._takers[channel] = take
 
     def forget(self) -> None:
-        """Nothing is taken any more."""
+        """From now on aiormq reads every frame."""
         self._takers.clear()
 
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
@@ -66,7 +66,7 @@ class Incoming(asyncio.StreamReader):
             super().feed_data(frames)
 
     def _show_life(self) -> None:
-        """A broker that sends something sends no heartbeat, and of what is taken aiormq sees nothing."""
+        """Let aiormq see a heartbeat: a broker that sends other frames sends none, and those taken it does not see."""
         now = self._time()
         if now - self._shown_at > _SIGN_OF_LIFE_S:
             self._shown_at = now
