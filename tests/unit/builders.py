@@ -1,8 +1,10 @@
 """Small builders of what the protocol is made of: batches that follow one another, and deliveries about them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 
+from replicated_log.storage.log import Log
 from replicated_log.wire.batch import START, Batch, Position, encode_batch
 from replicated_log.wire.delivery import FOLLOWING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 from replicated_log.wire.idempotency import KeyedAppend, digest
@@ -90,3 +92,11 @@ def make_fetch(from_offset: int, *, node: str = "node1", log_id: str | None = LO
 def only(things: Sequence[object], kind: type[Kind]) -> list[Kind]:
     """Those of one kind, in order."""
     return [thing for thing in things if isinstance(thing, kind)]
+
+
+def new_log(directory: Path, *batches: Batch) -> Log:
+    """An open log of node1 that holds ``batches``, which are of LOG_ID."""
+    log = Log.open(directory, "node1")
+    log.adopt(LOG_ID)
+    log.append(batches)
+    return log

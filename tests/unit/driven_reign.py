@@ -15,9 +15,9 @@ def new_reign(*secondaries: str, end: Position = START, require_quorum: bool = F
     return reign
 
 
-def heard_reign(*secondaries: str) -> Reign[str]:
+def heard_reign(*secondaries: str, end: Position = START, require_quorum: bool = False) -> Reign[str]:
     """One that has heard each of its secondaries say that it has no log yet."""
-    reign = new_reign(*secondaries)
+    reign = new_reign(*secondaries, end=end, require_quorum=require_quorum)
     for node in secondaries:
         reign.receive(make_ack(START, node=node, log_id=None, state=JOINING), 0.0)
     return reign

@@ -12,26 +12,15 @@ from replicated_log.master.decisions import (
     Replayed,
 )
 from replicated_log.master.reign import Reign
-from replicated_log.wire.batch import START, Position
-from replicated_log.wire.delivery import JOINING
 from replicated_log.wire.errors import CorruptLogError
 from replicated_log.wire.idempotency import KeyedAppend, digest
-from tests.unit.builders import REIGN, make_ack, make_batches, only
+from tests.unit.builders import make_ack, make_batches, only
 
 OLD = make_batches("old", "older")
 END = OLD[-1].end
 OUTCOMES = (Appended, Replayed, NotAppended, EndMismatch, KeyReused, KeyUnreadable)
 """What becomes of an append."""
 DAMAGED = CorruptLogError(0, "damaged")
-
-
-def new_reign(*secondaries: str, end: Position = START, require_quorum: bool = False) -> Reign[str]:
-    """One that has heard each of its secondaries."""
-    reign = Reign[str](REIGN, secondaries, end, require_quorum=require_quorum)
-    reign.connected("acks")
-    for node in secondaries:
-        reign.receive(make_ack(START, node=node, log_id=None, state=JOINING), 0.0)
-    return reign
 
 
 def ask(

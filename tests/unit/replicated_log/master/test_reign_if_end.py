@@ -4,11 +4,12 @@ import pytest
 
 from replicated_log.master.decisions import Appended, Commit, EndMismatch, KeyReused, NotAppended, Replayed
 from tests.unit.builders import only
-from tests.unit.reign_with_keys import END, ask, commit, new_reign, not_found, outcomes
+from tests.unit.driven_reign import heard_reign
+from tests.unit.reign_with_keys import END, ask, commit, not_found, outcomes
 
 
 def test_who_stands_behind_one_that_the_log_does_not_end_for_takes_its_place_in_line() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     ask(reign, "first", "text", key="k", if_end=7)
     ask(reign, "second", "another text", key="k", if_end=8)
     ask(reign, "third", "text", key="k", if_end=2)
@@ -28,7 +29,7 @@ def test_who_stands_behind_one_that_the_log_does_not_end_for_takes_its_place_in_
 
 
 def test_a_key_is_free_when_the_log_does_not_end_as_its_only_claimant_asks() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "first", "text", key="k", if_end=7)
     not_found(reign)
     assert outcomes(reign.decisions()) == [EndMismatch("first", 0)]
@@ -38,7 +39,7 @@ def test_a_key_is_free_when_the_log_does_not_end_as_its_only_claimant_asks() -> 
 
 
 def test_who_is_refused_for_the_end_is_replayed_if_one_behind_is_stored_in_the_same_commit() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "first", "text", key="k", if_end=7)
     ask(reign, "second", "another text", key="k", if_end=7)
     ask(reign, "third", "text", key="k")
@@ -62,7 +63,7 @@ def test_who_is_refused_for_the_end_is_replayed_if_one_behind_is_stored_in_the_s
 
 
 def test_an_append_that_asks_where_the_log_ends_is_there_or_nowhere() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     for waiter, if_end in (("early", 1), ("right", 2), ("late", 2), ("next", 3), ("beyond", 5)):
         ask(reign, waiter, if_end=if_end)
     decisions = commit(reign)
@@ -78,7 +79,7 @@ def test_an_append_that_asks_where_the_log_ends_is_there_or_nowhere() -> None:
 
 def test_all_messages_before_it_count_whatever_batch_they_are_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("replicated_log.master.append_queue.MAX_BATCH_RECORDS", 2)
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "two", "a", "b")
     ask(reign, "right", "c", "d", if_end=2)
     ask(reign, "wrong", "e", if_end=2)
@@ -95,7 +96,7 @@ def test_all_messages_before_it_count_whatever_batch_they_are_in(monkeypatch: py
 
 
 def test_it_is_judged_when_its_turn_comes_and_not_on_arrival() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "before")
     assert only(reign.decisions(), Commit)
     ask(reign, "as on arrival", if_end=0)
@@ -108,7 +109,7 @@ def test_it_is_judged_when_its_turn_comes_and_not_on_arrival() -> None:
 
 
 def test_nobody_is_told_of_an_end_that_never_was() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "before")
     ask(reign, "wrong", if_end=0)
     assert outcomes(reign.decisions()) == []
@@ -120,7 +121,7 @@ def test_nobody_is_told_of_an_end_that_never_was() -> None:
 
 
 def test_a_mismatch_alone_makes_no_commit() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     ask(reign, "wrong", if_end=0)
     assert reign.decisions() == [EndMismatch("wrong", 2)]
     assert reign.waiting == 0

@@ -14,6 +14,7 @@ from replicated_log.master.decisions import (
 )
 from replicated_log.master.reign import ReadOnlyError, Reign
 from tests.unit.builders import REIGN, make_ack, only
+from tests.unit.driven_reign import heard_reign
 from tests.unit.reign_with_keys import (
     DAMAGED,
     END,
@@ -22,13 +23,12 @@ from tests.unit.reign_with_keys import (
     commit,
     conflict,
     in_log,
-    new_reign,
     outcomes,
 )
 
 
 def test_the_log_is_asked_for_a_key_before_anything_is_appended_with_it() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "a", key="k")
     assert reign.decisions() == [FindKey("k")]
     assert reign.decisions() == []
@@ -41,7 +41,7 @@ def test_the_log_is_asked_for_a_key_before_anything_is_appended_with_it() -> Non
 
 
 def test_keys_are_in_the_batch_with_their_appends_and_where_they_are() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     ask(reign, "un-keyed", "x", "y")
     ask(reign, "a", "b", "c", key="k1")
     ask(reign, "d", key="k2")
@@ -53,7 +53,7 @@ def test_keys_are_in_the_batch_with_their_appends_and_where_they_are() -> None:
 
 
 def test_appends_without_a_key_do_not_wait_for_the_lookup_of_one() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "keyed", key="k")
     ask(reign, "plain")
     assert commit(reign) == [Appended("plain", 0)]
@@ -62,7 +62,7 @@ def test_appends_without_a_key_do_not_wait_for_the_lookup_of_one() -> None:
 
 
 def test_what_the_log_has_under_the_key_is_replayed_and_waits_for_the_copies_it_asks_for() -> None:
-    reign = new_reign("node1", end=END)
+    reign = heard_reign("node1", end=END)
     ask(reign, "one", "old", "older", key="k", w=1)
     ask(reign, "both", "old", "older", key="k", w=2)
     assert reign.decisions() == [FindKey("k")]
@@ -78,14 +78,14 @@ def test_what_the_log_has_under_the_key_is_replayed_and_waits_for_the_copies_it_
 
 
 def test_a_replay_tells_the_epoch_of_the_old_record() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     ask(reign, "old", key="k")
     reign.key_found("k", in_log("k", "old", epoch=7), 0.0)
     assert outcomes(reign.decisions()) == [Replayed("old", 0, 7)]
 
 
 def test_a_key_that_the_log_has_for_other_messages_is_reused() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     for waiter, texts in (("same", ["a", "b"]), ("joined", ["ab"]), ("fewer", ["a"]), ("again", ["a", "b"])):
         ask(reign, waiter, *texts, key="k")
     reign.key_found("k", in_log("k", "a", "b"), 0.0)
@@ -99,7 +99,7 @@ def test_a_key_that_the_log_has_for_other_messages_is_reused() -> None:
 
 
 def test_the_log_is_asked_anew_once_a_key_is_decided() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     for _ in range(2):
         ask(reign, "old", key="k")
         assert only(reign.decisions(), FindKey) == [FindKey("k")]
@@ -108,14 +108,14 @@ def test_the_log_is_asked_anew_once_a_key_is_decided() -> None:
 
 
 def test_the_key_comes_before_where_the_log_should_end() -> None:
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     ask(reign, "old", key="k", if_end=0)
     reign.key_found("k", in_log("k", "old"), 0.0)
     assert outcomes(reign.decisions()) == [Replayed("old", 0, 1)]
 
 
 def test_of_a_key_that_can_not_be_read_all_who_come_with_it_are_told_so_and_nobody_else() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "a", key="k")
     ask(reign, "b", key="k")
     ask(reign, "c", key="other")
@@ -131,14 +131,14 @@ def test_of_a_key_that_can_not_be_read_all_who_come_with_it_are_told_so_and_nobo
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\nb", "é"])
 def test_what_can_be_no_key_never_comes_to_the_log(key: str) -> None:
-    reign = new_reign()
+    reign = heard_reign()
     with pytest.raises(AssertionError):
         ask(reign, "a", key=key)
     assert reign.decisions() == []
 
 
 def test_a_read_only_master_replays_what_it_has_and_appends_nothing_else() -> None:
-    reign = new_reign("node1", end=END)
+    reign = heard_reign("node1", end=END)
     why = conflict(reign)
     ask(reign, "old", key="k1")
     ask(reign, "new", key="k2")

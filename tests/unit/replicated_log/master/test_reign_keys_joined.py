@@ -8,12 +8,13 @@ from replicated_log.master.decisions import Appended, Commit, FindKey, KeyReused
 from replicated_log.master.reign import OverloadedError
 from replicated_log.wire.batch import append_size
 from tests.unit.builders import make_ack, only
-from tests.unit.reign_with_keys import DAMAGED, END, ask, commit, conflict, in_log, new_reign, not_found, outcomes
+from tests.unit.driven_reign import heard_reign
+from tests.unit.reign_with_keys import DAMAGED, END, ask, commit, conflict, in_log, not_found, outcomes
 
 
 @pytest.mark.parametrize("joins", ["during the lookup", "in line", "during the commit"])
 def test_others_with_a_key_on_its_way_join_it_or_reuse_it(joins: str) -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     ask(reign, "blocks the line")
     assert len(only(reign.decisions(), Commit)) == 1
 
@@ -43,7 +44,7 @@ def test_others_with_a_key_on_its_way_join_it_or_reuse_it(joins: str) -> None:
 
 
 def test_other_keys_are_not_held_up() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "a", key="k1")
     ask(reign, "b", key="k2")
     reign.key_found("k2", None, 0.0)
@@ -54,7 +55,7 @@ def test_other_keys_are_not_held_up() -> None:
 
 @pytest.mark.parametrize("gone", ["before the lookup", "in line", "during the commit"])
 def test_a_client_that_goes_away_leaves_its_key_claimed(gone: str) -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "first", "text", key="k")
     if gone == "before the lookup":
         reign.forget("first")
@@ -72,7 +73,7 @@ def test_a_client_that_goes_away_leaves_its_key_claimed(gone: str) -> None:
 
 
 def test_a_forgotten_joiner_is_not_told_and_does_not_wait() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     ask(reign, "first", "text", key="k")
     ask(reign, "same", "text", key="k", w=2)
     ask(reign, "other", "another", key="k")
@@ -87,7 +88,7 @@ def test_a_forgotten_joiner_is_not_told_and_does_not_wait() -> None:
 
 
 def test_a_full_disk_refuses_all_who_stand_behind_a_key_and_frees_it() -> None:
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "first", "text", key="k")
     ask(reign, "same", "text", key="k")
     ask(reign, "other", "another", key="k")
@@ -103,7 +104,7 @@ def test_a_full_disk_refuses_all_who_stand_behind_a_key_and_frees_it() -> None:
 
 
 def test_a_conflict_refuses_all_who_stand_in_line_and_behind_and_frees_their_keys() -> None:
-    reign = new_reign("node1")
+    reign = heard_reign("node1")
     ask(reign, "committing", "text", key="k1")
     ask(reign, "in line", "text", key="k2")
     reign.key_found("k1", None, 0.0)
@@ -120,7 +121,7 @@ def test_a_conflict_refuses_all_who_stand_in_line_and_behind_and_frees_their_key
 
 def test_an_overloaded_master_claims_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicated_log.master.reign, "MAX_WAITING", 1)
-    reign = new_reign()
+    reign = heard_reign()
     ask(reign, "plain")
     with pytest.raises(OverloadedError):
         ask(reign, "first", "text", key="k")
@@ -132,7 +133,7 @@ def test_an_overloaded_master_claims_no_key(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_all_who_wait_for_a_key_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicated_log.master.reign, "MAX_WAITING", 3)
-    reign = new_reign("node1", end=END)
+    reign = heard_reign("node1", end=END)
     for waiter in ("a", "b"):
         ask(reign, waiter, "old", key="k", w=2)
     reign.wait("c", 0, 2)
@@ -154,7 +155,7 @@ def test_the_bytes_of_all_who_wait_for_a_key_are_counted_and_free_once_they_are_
     size = append_size([b"text"], "k") + MESSAGE_OVERHEAD_BYTES
     assert size > append_size([b"text"]) + MESSAGE_OVERHEAD_BYTES + 1
     monkeypatch.setattr(replicated_log.master.reign, "MAX_UNCOMMITTED_BYTES", 2 * size)
-    reign = new_reign(end=END)
+    reign = heard_reign(end=END)
     for round_ in range(2):
         if_end = 99 if end == "mismatch" else None
         for waiter in ("a", "b"):

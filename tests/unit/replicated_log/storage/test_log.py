@@ -1,43 +1,19 @@
-import gc
-import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from replicated_log.storage import schema
 from replicated_log.storage.log import Log
 from replicated_log.storage.log_reader import Identity, LogReader
-from replicated_log.storage.schema import FORMAT
 from replicated_log.storage.wal_check import journal
-from replicated_log.wire.batch import MAX_BATCH_BYTES, START, Batch
-from replicated_log.wire.errors import CorruptLogError, DiskFullError, LogInUseError, WrongLogError
-from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batches, make_keyed_batch
+from replicated_log.wire.batch import MAX_BATCH_BYTES, START
+from replicated_log.wire.errors import DiskFullError, LogInUseError
+from tests.unit.builders import LOG_ID, OTHER_LOG_ID, make_batches, make_keyed_batch, new_log
 from tests.unit.log_contract import LogContract
 
 BATCHES = make_batches("a", ["b", "c"], "d")
-
-
-def new_log(directory: Path, *batches: Batch) -> Log:
-    log = Log.open(directory, "node1")
-    log.adopt(LOG_ID)
-    log.append(batches)
-    return log
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    with closing(new_log(tmp_path)) as log:
-        yield log
-
-
-@pytest.fixture
-def reader(log: Log) -> Iterator[LogReader]:
-    with closing(LogReader.open(log.directory)) as reader:
-        yield reader
 
 
 class TestLogOnDisk(LogContract):
@@ -81,22 +57,6 @@ def test_every_commit_is_synced(log: Log) -> None:
     assert settings == ["wal", 2]
 
 
-def test_the_way_to_the_log_is_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
-    directory = tmp_path / "some" / "where"
-    for _ in range(2):
-        synced.clear()
-        Log.open(directory, "node1").close()
-        assert synced == [path.stat().st_ino for path in (directory, *directory.parents)]
-
-
-def test_a_place_where_sqlite_can_not_write_durably_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "database", lambda _: Path(":memory:"))
-    with pytest.raises(WrongLogError, match="durably"):
-        Log.open(tmp_path, "node1")
-
-
 def test_every_directory_and_every_log_has_an_id_of_its_own(tmp_path: Path) -> None:
     disk_ids, log_ids = set(), set()
     for name in ("one", "two", "three"):
@@ -112,43 +72,6 @@ def test_a_directory_is_open_once_at_a_time(log: Log) -> None:
         Log.open(log.directory, "node1")
     log.append(BATCHES)
     assert log.end == BATCHES[-1].end
-
-
-def test_the_log_of_another_node_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    new_log(tmp_path, *BATCHES).close()
-    with pytest.raises(WrongLogError, match=r"'node1'.*'node2'"):
-        Log.open(tmp_path, "node2")
-    with closing(Log.open(tmp_path, "node1")) as log:
-        assert log.end == BATCHES[-1].end
-
-
-def test_a_format_of_the_future_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    new_log(tmp_path, *BATCHES).close()
-    set_format(tmp_path, FORMAT + 1)
-    with pytest.raises(WrongLogError, match=f"format {FORMAT + 1}"):
-        Log.open(tmp_path, "node1")
-    set_format(tmp_path, FORMAT)
-    with closing(Log.open(tmp_path, "node1")) as log:
-        assert log.end == BATCHES[-1].end
-
-
-def set_format(directory: Path, version: int) -> None:
-    with closing(sqlite3.connect(directory / "log.sqlite")) as connection, connection:
-        connection.execute("UPDATE meta SET value = ? WHERE key = 'format'", (version,))
-
-
-def test_a_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
-    (tmp_path / "log.sqlite").write_bytes(b"no database" * 1_000)
-    for _ in range(2):
-        with pytest.raises(CorruptLogError, match="at offset 0: file is not a database"):
-            Log.open(tmp_path, "node1")
-    # Since Python 3.13, a connection that nobody closed is an error here.
-    gc.collect()
-
-
-def test_there_is_nothing_to_read_where_no_log_was_created(tmp_path: Path) -> None:
-    with pytest.raises(sqlite3.Error):
-        LogReader.open(tmp_path)
 
 
 def test_a_full_disk_refuses_an_append_as_a_whole_and_takes_the_next_when_there_is_room(tmp_path: Path) -> None:
@@ -221,25 +144,6 @@ def test_the_next_reign_begins_above_a_raised_epoch(tmp_path: Path) -> None:
         assert log.begin_reign() == 8
 
 
-def test_a_reader_sees_whole_commits_only_and_never_waits_for_them(log: Log, reader: LogReader) -> None:
-    seen_during_the_commit = []
-    log._connection.set_trace_callback(
-        lambda statement: seen_during_the_commit.append((statement.split()[0], reader.read(0, MAX_BATCH_BYTES)))
-    )
-    log.append(BATCHES)
-
-    assert seen_during_the_commit == [("BEGIN", []), *[("INSERT", [])] * 4, ("COMMIT", [])]
-    assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
-
-
-def test_no_more_is_read_than_up_to_where_the_reader_stops(log: Log, reader: LogReader) -> None:
-    log.append(BATCHES)
-    for start in range(log.end.offset):
-        for stop in range(start + 1, log.end.offset + 2):
-            expected = [batch for batch in BATCHES if batch.end.offset > start and batch.first_offset < stop]
-            assert reader.read(start, MAX_BATCH_BYTES, stop) == expected
-
-
 def test_batches_alone_are_committed_by_one_statement_and_others_together_with_what_goes_with_them(log: Log) -> None:
     log.append(make_batches("the first of this epoch"))
     statements: list[str] = []
@@ -261,21 +165,3 @@ def test_the_journal_is_begun_anew_in_time_though_nobody_works_it_off_beside(log
         for _ in range(commits):
             log.append(make_batches("x" * size, previous=log.end))
         assert journal(log.directory).stat().st_size < 20 << 20
-
-
-def test_the_log_can_be_read_when_nobody_writes(tmp_path: Path) -> None:
-    new_log(tmp_path, *BATCHES).close()
-    with closing(LogReader.open(tmp_path)) as reader:
-        assert reader.read(0, MAX_BATCH_BYTES) == BATCHES
-        assert reader.chain_at(START.offset) == START.chain
-
-
-def test_the_index_of_the_journal_has_its_room_before_the_disk_is_full(tmp_path: Path) -> None:
-    log = new_log(tmp_path)
-    (index,) = tmp_path.glob("*-shm")
-    reserved = index.stat().st_blocks * 512
-    # Each frame of the journal, a page of 4 KiB and a header, takes 8 bytes of it.
-    assert reserved / 8 * (4 << 10) >= 64 << 20
-    log.append(make_batches(*(["x" * 1_000_000] * 30)))
-    assert index.stat().st_blocks * 512 == reserved
-    log.close()
