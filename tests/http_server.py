@@ -20,7 +20,8 @@ from aiohttp import web
 
 from infra.broker.free_ports import free_ports
 from infra.http.bodies import read_text
-from infra.http.direct import DIRECT, DirectHandler, Headers, Reply
+from infra.http.direct import DIRECT, DirectHandler, Reply
+from infra.http.head import Headers
 from infra.http.limits import Limits
 from infra.http.serving import application, serving
 from tests.cluster import PATIENCE_S

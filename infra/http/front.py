@@ -1,0 +1,296 @@
+"""The front of a client's connection: reads the heads of requests, and decides who handles each one."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from infra.http.budget import Budget
+from infra.http.connection import Connection
+from infra.http.direct import DirectRequests, Target
+from infra.http.framing import BrokenBodyError, Chunks, Framing, Length
+from infra.http.head import CHUNKED, Head, HeadReader, bad_request
+from infra.http.known_heads import KnownHead
+from infra.http.library import LibraryHalf
+from infra.http.limits import Limits
+from infra.http.problems import HttpProblem, failure, log_refusal
+from infra.http.raw import response_bytes
+
+MAX_WAITING_BYTES: Final = 1 << 16
+"""Of requests behind the one under way. A client that sends more waits until that is answered."""
+
+
+class Front(Connection):
+    """A connection on which at most one request at a time is under way, handled directly or in the library's half.
+
+    Invariants: the library is given whole requests only, each after the answer to the one before. While ``_is_free``,
+    no byte of a request is here and the client has taken all answers, so that a request may begin at once.
+    """
+
+    def __init__(
+        self, server: web.Server, limits: Limits, direct: DirectRequests, budget: Budget, fronts: "set[Front]"
+    ) -> None:
+        """``fronts`` are all that are connected; ``direct`` and ``budget`` are theirs together."""
+        super().__init__(limits)
+        self._server = server
+        self._direct = direct
+        self._budget = budget
+        self._fronts = fronts
+        self._is_free = True
+        self._known: KnownHead[Target] | None = None
+        """The last known head that came."""
+        self._is_replying = False
+        """A request is handled directly."""
+        self._forget: Callable[[], object] | None = None
+        self._library: LibraryHalf | None = None
+        self._library_reads = True
+        self._rest = b""
+        """What was read, and is not of the request under way."""
+        self._reader: HeadReader | None = None
+        """Has read some of ``_rest``."""
+        self._held = 0
+        """Bytes of this connection in the budget."""
+        self._goes_on = False
+        """Requests are being begun, by a caller of this one."""
+        self._last_words: HttpProblem | None = None
+        """What the client is told behind the answer to the request under way."""
+        self._stopped: asyncio.Event | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._fronts.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._fronts.discard(self)
+        self._is_free = False
+        self._budget.move(-self._held)
+        self._held = 0
+        self._rest = b""
+        if self._is_replying and self._forget is not None:
+            self._forget()
+        self._is_replying = False
+        self._forget = None
+        if self._library is not None:
+            self._library.protocol.connection_lost(exc)
+        if self._stopped is not None:
+            self._stopped.set()
+
+    def data_received(self, data: bytes) -> None:
+        refused = False
+        if self._is_free:
+            # Most clients send the same head all the time.
+            body = None if self._known is None else self._known.body_in(data)
+            if body is None:
+                self._known = self._direct.heads.find(data)
+                body = None if self._known is None else self._known.body_in(data)
+            if self._known is not None and body is not None:
+                if self._handled(self._known.meaning, body):
+                    return
+                refused = True
+        self._receive(data, refused=refused)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._is_free = False
+        if self._library is not None:
+            self._library.protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._library is not None:
+            self._library.protocol.resume_writing()
+        self._go_on()
+
+    def is_idle(self) -> bool:
+        return self._is_free
+
+    def stop(self) -> asyncio.Event | None:
+        """Close the connection: at once, or when the request under way is answered; that is what is returned then."""
+        if not self._is_busy():
+            self._end()
+            return None
+        self._stopped = asyncio.Event()
+        return self._stopped
+
+    def send(self, status: int, headers: str, body: bytes) -> None:
+        if not self._is_replying:
+            return
+        self._is_replying = False
+        self._forget = None
+        if not self.wire.is_closing():
+            self.wire.write(response_bytes(status, headers, body))
+            self.request_ended()
+
+    def when_gone(self, forget: Callable[[], object]) -> None:
+        self._forget = forget
+
+    def request_ended(self, *, is_last: bool = False) -> None:
+        """The answer to the request under way is written. Another one may begin, unless it ``is_last``."""
+        self.last_used_s = self.loop.time()
+        if is_last:
+            self._end()
+        elif self._last_words is not None:
+            self._end(self._last_words)
+        elif self._stopped is not None:
+            self._end()
+        elif self._rest or self._held or self.is_paused or not self._library_reads:
+            self._go_on()
+        else:
+            self._is_free = not self._goes_on
+
+    def library_closes(self) -> None:
+        self._end()
+
+    def library_reads(self, *, reads: bool) -> None:
+        self._library_reads = reads
+        self.read(reads=self.is_closing or (reads and len(self._rest) <= MAX_WAITING_BYTES))
+
+    def library_releases(self) -> None:
+        self._hold(len(self._rest))
+
+    def _is_busy(self) -> bool:
+        return self._is_replying or (self._library is not None and self._library.under_way is not None)
+
+    def _handled(self, target: Target, body: bytes) -> bool:
+        """Handle a request directly, unless its handler leaves it to the library."""
+        self._is_free = False
+        self._is_replying = True
+        try:
+            taken = target.handler(body, self)
+        except Exception as error:  # noqa: BLE001 - a fault in any handler is answered, and logged
+            problem = failure(target.method, target.path, error, appended="unknown")
+            self.send(problem.status, problem.raw_headers(), problem.body())
+            taken = True
+        if not taken:
+            self._is_replying = False
+            self._forget = None
+        return taken
+
+    def _receive(self, data: bytes, *, refused: bool) -> None:
+        if self.is_closing or self._last_words is not None:
+            return
+        library = self._library
+        if library is not None and library.under_way is not None and not library.under_way.has_ended:
+            taken = self._continue_body(library, library.under_way, data)
+            data = data[taken:]
+        self._rest = self._rest + data if self._rest else data
+        self._go_on(refused=refused)
+
+    def _continue_body(self, library: LibraryHalf, framing: Framing, data: bytes) -> int:
+        """Give the library what is there of a body; returns how much of ``data`` that was."""
+        if library.is_broken:
+            return len(data)
+        try:
+            taken = framing.take(data)
+        except BrokenBodyError as error:
+            library.break_body(web.RequestPayloadError(str(error)))
+            return len(data)
+        if not self._hold(library.held + taken):
+            library.break_body(self._budget.overloaded())
+            return len(data)
+        library.go_on(data[:taken])
+        return taken
+
+    def _go_on(self, *, refused: bool = False) -> None:
+        """Begin requests until one is under way, or more bytes are needed. ``refused``: the first one was, directly."""
+        if self._goes_on:
+            return
+        self._goes_on = True
+        try:
+            while self._rest and not (self._is_busy() or self.is_paused or self.is_closing):
+                if not self._begin(refused=refused):
+                    break
+                refused = False
+        except HttpProblem as problem:
+            self._end(problem)
+        finally:
+            self._goes_on = False
+        if not self.is_closing:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Bring what follows from the bytes at hand up to date, and drop them when there are too many of them."""
+        library_held = 0 if self._library is None else self._library.held
+        is_busy = self._is_busy()
+        if not self._hold(library_held + len(self._rest)):
+            problem = self._budget.overloaded()
+            if not is_busy:
+                self._end(problem)
+                return
+            self._last_words = problem
+            self._rest = b""
+        self._is_free = not (is_busy or self._rest or self.is_paused)
+        if self._rest and not is_busy and not self.is_paused:
+            self.await_head()
+        self.read(reads=self._library_reads and len(self._rest) <= MAX_WAITING_BYTES)
+
+    def _begin(self, *, refused: bool) -> bool:
+        """Begin the request at the beginning of what is there. False: more of it must come before. Raises HttpProblem.
+
+        ``refused``: its direct handler has left it to the library.
+        """
+        if self._reader is None:
+            while self._rest.startswith(b"\r\n"):  # Some clients send an empty line behind a body.
+                self._rest = self._rest[2:]
+            if self._rest in {b"", b"\r"}:
+                return False
+            self._reader = HeadReader(self.limits)
+        head = self._reader.read(self._rest)
+        if head is None:
+            return False
+        self._reader = None
+        self.head_is_there()
+        data = self._rest
+        target = None if refused else self._direct.target(head, data)
+        if target is not None:
+            size = head.size + head.body_bytes
+            self._rest = data[size:]
+            if self._handled(target, data[head.size : size]):
+                return True
+        self._begin_in_library(head, data)
+        return True
+
+    def _begin_in_library(self, head: Head, data: bytes) -> None:
+        framing: Framing = Chunks() if head.body_bytes == CHUNKED else Length(head.body_bytes)
+        try:
+            size = head.size + framing.take(data[head.size :])
+        except BrokenBodyError as error:
+            raise bad_request(str(error)) from error
+        self._rest = data[size:]
+        if not self._hold(len(data)):
+            self._refuse_one(head, framing)
+            return
+        if self._library is None:
+            self._library = LibraryHalf(self, self.wire, self._server)
+        self._library.begin(framing, data[:size])
+
+    def _refuse_one(self, head: Head, framing: Framing) -> None:
+        """Refuse a request for which there is no memory. When it is there as a whole, others may follow."""
+        problem = self._budget.overloaded()
+        if not framing.has_ended or not head.is_plain or head.method == "HEAD":
+            raise problem
+        log_refusal(problem, head.method, head.target)
+        self.wire.write(response_bytes(problem.status, problem.raw_headers(), problem.body()))
+        self.last_used_s = self.loop.time()
+
+    def _hold(self, size: int) -> bool:
+        """Count ``size`` bytes for this connection. False: there are too many, and as many are counted as before."""
+        if not self._budget.move(size - self._held):
+            return False
+        self._held = size
+        return True
+
+    def _end(self, problem: HttpProblem | None = None) -> None:
+        """Close the connection once what was written is sent, ``problem`` behind that."""
+        self._is_free = False
+        self._rest = b""
+        self._reader = None
+        if problem is not None:
+            self.refuse(problem)
+        else:
+            self.close(lingers=self._library is not None and self._library.is_body_missing)
+        self._hold(0)
+        if self._stopped is not None:
+            self._stopped.set()
