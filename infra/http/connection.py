@@ -24,6 +24,8 @@ class Connection(asyncio.Protocol):
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.is_closing = False
+        self.is_free = True
+        """There is no request, nor the beginning of one, nor an answer that is not taken."""
         self.is_paused = False
         """The client has not taken all that is to be sent."""
         self.last_used_s = self.loop.time()
@@ -35,10 +37,6 @@ class Connection(asyncio.Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
-
-    def is_idle(self) -> bool:
-        """Whether there is no request, nor the beginning of one, nor an answer that is not taken."""
-        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.wire = cast(asyncio.Transport, transport)
@@ -110,7 +108,7 @@ class Connection(asyncio.Protocol):
 
     def _close_if_idle(self) -> None:
         left_s = self.last_used_s + self.limits.idle_s - self.loop.time()
-        if not self.is_idle():
+        if not self.is_free:
             left_s = self.limits.idle_s
         elif left_s <= 0:
             self.close()

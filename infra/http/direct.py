@@ -12,12 +12,11 @@ from typing import Final, NamedTuple, Protocol
 from aiohttp import web
 
 from infra.http.head import CHUNKED, Head, Headers
+from infra.http.keyed_heads import KEY, KeyedHeads
 from infra.http.known_heads import KnownHeads
 
 MAX_DIRECT_BYTES: Final = 1 << 16
 """Of a body."""
-_ONE_TIME: Final = ("Idempotency-Key", "If-Match")
-"""Each makes a head that hardly comes again: to learn it is to forget another one."""
 
 
 class Reply(Protocol):
@@ -54,23 +53,50 @@ class DirectRequests:
         """``routes`` are by method and path; there may come more."""
         self.routes = routes
         self.heads: KnownHeads[Target] = KnownHeads()
+        self._keyed = KeyedHeads()
+        self._others: KnownHeads[Head] = KnownHeads()
+        """Of requests for which there is no direct route."""
+
+    def other(self, data: bytes) -> Head | None:
+        """The head that ``data`` begins with, if it is known, and there is no direct route for it."""
+        known = self._others.find(data)
+        return None if known is None else known.meaning
+
+    def keyed_target(self, data: bytes) -> tuple[Target, bytes] | None:
+        """What handles ``data``, and its body, if that is one whole request whose head is known but for its key."""
+        found = self._keyed.find(data)
+        if found is None:
+            return None
+        head, headers, size = found
+        if len(data) != size + head.body_bytes:
+            return None
+        handler = self.routes[head.method, head.target](headers)
+        return None if handler is None else (Target(handler, head.method, head.target), data[size:])
 
     def target(self, head: Head, data: bytes) -> Target | None:
         """What handles the request that ``data`` begins with; None leaves it to the library.
 
         ``head`` is the request's. It is remembered, if it may come again.
         """
+        route = self.routes.get((head.method, head.target))
+        if route is None:
+            self._others.learn(data[: head.size], head.body_bytes, head)
+            return None
         if not head.is_plain or head.body_bytes == CHUNKED or head.body_bytes > MAX_DIRECT_BYTES:
             return None
-        route = self.routes.get((head.method, head.target))
         # The body of a request that is not there as a whole is waited for by the library.
-        if route is None or len(data) < head.size + head.body_bytes:
+        if len(data) < head.size + head.body_bytes:
             return None
         headers = head.headers
         handler = route(headers)
         if handler is None:
             return None
         target = Target(handler, head.method, head.target)
-        if not any(name in headers for name in _ONE_TIME):
+        # One that hardly comes again is not learned: each would be there in the place of another.
+        if "If-Match" in headers:
+            return target
+        if KEY in headers:
+            self._keyed.learn(data[: head.size], head, headers)
+        else:
             self.heads.learn(data[: head.size], head.body_bytes, target)
         return target

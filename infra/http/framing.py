@@ -17,8 +17,8 @@ class Framing(Protocol):
 
     has_ended: bool
 
-    def take(self, data: bytes) -> int:
-        """How many bytes at the beginning of ``data``, which comes next, belong to the body.
+    def take(self, data: bytes, begin: int) -> int:
+        """How many bytes of ``data``, from ``begin`` on, belong to the body.
 
         Raises BrokenBodyError, after which this is not to be used any more.
         """
@@ -33,8 +33,8 @@ class Length:
         self._left = size
         self.has_ended = size == 0
 
-    def take(self, data: bytes) -> int:
-        taken = min(self._left, len(data))
+    def take(self, data: bytes, begin: int) -> int:
+        taken = min(self._left, len(data) - begin)
         self._left -= taken
         self.has_ended = self._left == 0
         return taken
@@ -54,8 +54,8 @@ class Chunks:
         self._is_last = False
         self._line = b""
 
-    def take(self, data: bytes) -> int:
-        at = 0
+    def take(self, data: bytes, begin: int) -> int:
+        at = begin
         while at < len(data) and not self.has_ended:
             if self._left:
                 taken = min(self._left, len(data) - at)
@@ -70,7 +70,7 @@ class Chunks:
             if self._line.endswith(b"\n"):
                 line, self._line = self._line, b""
                 self._end_line(line)
-        return at
+        return at - begin
 
     def _end_line(self, line: bytes) -> None:
         if self._is_behind_chunk or self._is_last:

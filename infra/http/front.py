@@ -1,30 +1,29 @@
 """The front of a client's connection: reads the heads of requests, and decides who handles each one."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from infra.http.budget import Budget
-from infra.http.connection import Connection
 from infra.http.direct import DirectRequests, Target
 from infra.http.framing import BrokenBodyError, Chunks, Framing, Length
-from infra.http.head import CHUNKED, Head, HeadReader, bad_request
+from infra.http.head import CHUNKED, Head, HeadReader, bad_request, without_empty_lines
 from infra.http.known_heads import KnownHead
 from infra.http.library import LibraryHalf
 from infra.http.limits import Limits
-from infra.http.problems import HttpProblem, failure, log_refusal
+from infra.http.problems import HttpProblem, log_refusal
 from infra.http.raw import response_bytes
+from infra.http.replying import ReplyingConnection
 
 MAX_WAITING_BYTES: Final = 1 << 16
 """Of requests behind the one under way. A client that sends more waits until that is answered."""
 
 
-class Front(Connection):
+class Front(ReplyingConnection):
     """A connection on which at most one request at a time is under way, handled directly or in the library's half.
 
-    Invariants: the library is given whole requests only, each after the answer to the one before. While ``_is_free``,
+    Invariants: the library is given whole requests only, each after the answer to the one before. While ``is_free``,
     no byte of a request is here and the client has taken all answers, so that a request may begin at once.
     """
 
@@ -37,12 +36,8 @@ class Front(Connection):
         self._direct = direct
         self._budget = budget
         self._fronts = fronts
-        self._is_free = True
         self._known: KnownHead[Target] | None = None
         """The last known head that came."""
-        self._is_replying = False
-        """A request is handled directly."""
-        self._forget: Callable[[], object] | None = None
         self._library: LibraryHalf | None = None
         self._library_reads = True
         self._rest = b""
@@ -64,14 +59,10 @@ class Front(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._fronts.discard(self)
-        self._is_free = False
+        self.is_free = False
         self._budget.move(-self._held)
         self._held = 0
         self._rest = b""
-        if self._is_replying and self._forget is not None:
-            self._forget()
-        self._is_replying = False
-        self._forget = None
         if self._library is not None:
             self._library.protocol.connection_lost(exc)
         if self._stopped is not None:
@@ -79,21 +70,25 @@ class Front(Connection):
 
     def data_received(self, data: bytes) -> None:
         refused = False
-        if self._is_free:
+        if self.is_free:
             # Most clients send the same head all the time.
             body = None if self._known is None else self._known.body_in(data)
             if body is None:
                 self._known = self._direct.heads.find(data)
                 body = None if self._known is None else self._known.body_in(data)
             if self._known is not None and body is not None:
-                if self._handled(self._known.meaning, body):
+                target = self._known.meaning
+            elif keyed := self._direct.keyed_target(data):
+                target, body = keyed
+            if body is not None:
+                if self.handled(target, body):
                     return
                 refused = True
         self._receive(data, refused=refused)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._is_free = False
+        self.is_free = False
         if self._library is not None:
             self._library.protocol.pause_writing()
 
@@ -103,28 +98,13 @@ class Front(Connection):
             self._library.protocol.resume_writing()
         self._go_on()
 
-    def is_idle(self) -> bool:
-        return self._is_free
-
     def stop(self) -> asyncio.Event | None:
-        """Close the connection: at once, or when the request under way is answered; that is what is returned then."""
-        if not self._is_busy():
+        """Close the connection: at once, or when the request under way is answered; what is returned is set then."""
+        if self.is_closing or not self._is_busy():
             self._end()
             return None
         self._stopped = asyncio.Event()
         return self._stopped
-
-    def send(self, status: int, headers: str, body: bytes) -> None:
-        if not self._is_replying:
-            return
-        self._is_replying = False
-        self._forget = None
-        if not self.wire.is_closing():
-            self.wire.write(response_bytes(status, headers, body))
-            self.request_ended()
-
-    def when_gone(self, forget: Callable[[], object]) -> None:
-        self._forget = forget
 
     def request_ended(self, *, is_last: bool = False) -> None:
         """The answer to the request under way is written. Another one may begin, unless it ``is_last``."""
@@ -138,7 +118,7 @@ class Front(Connection):
         elif self._rest or self._held or self.is_paused or not self._library_reads:
             self._go_on()
         else:
-            self._is_free = not self._goes_on
+            self.is_free = not self._goes_on
 
     def library_closes(self) -> None:
         self._end()
@@ -151,22 +131,7 @@ class Front(Connection):
         self._hold(len(self._rest))
 
     def _is_busy(self) -> bool:
-        return self._is_replying or (self._library is not None and self._library.under_way is not None)
-
-    def _handled(self, target: Target, body: bytes) -> bool:
-        """Handle a request directly, unless its handler leaves it to the library."""
-        self._is_free = False
-        self._is_replying = True
-        try:
-            taken = target.handler(body, self)
-        except Exception as error:  # noqa: BLE001 - a fault in any handler is answered, and logged
-            problem = failure(target.method, target.path, error, appended="unknown")
-            self.send(problem.status, problem.raw_headers(), problem.body())
-            taken = True
-        if not taken:
-            self._is_replying = False
-            self._forget = None
-        return taken
+        return self.is_replying or (self._library is not None and self._library.under_way is not None)
 
     def _receive(self, data: bytes, *, refused: bool) -> None:
         if self.is_closing or self._last_words is not None:
@@ -183,7 +148,7 @@ class Front(Connection):
         if library.is_broken:
             return len(data)
         try:
-            taken = framing.take(data)
+            taken = framing.take(data, 0)
         except BrokenBodyError as error:
             library.break_body(web.RequestPayloadError(str(error)))
             return len(data)
@@ -212,16 +177,17 @@ class Front(Connection):
 
     def _settle(self) -> None:
         """Bring what follows from the bytes at hand up to date, and drop them when there are too many of them."""
-        library_held = 0 if self._library is None else self._library.held
         is_busy = self._is_busy()
-        if not self._hold(library_held + len(self._rest)):
+        library_held = 0 if self._library is None else self._library.held
+        size = library_held + len(self._rest)
+        if size != self._held and not self._hold(size):
             problem = self._budget.overloaded()
             if not is_busy:
                 self._end(problem)
                 return
             self._last_words = problem
             self._rest = b""
-        self._is_free = not (is_busy or self._rest or self.is_paused)
+        self.is_free = not (is_busy or self._rest or self.is_paused)
         if self._rest and not is_busy and not self.is_paused:
             self.await_head()
         self.read(reads=self._library_reads and len(self._rest) <= MAX_WAITING_BYTES)
@@ -232,10 +198,13 @@ class Front(Connection):
         ``refused``: its direct handler has left it to the library.
         """
         if self._reader is None:
-            while self._rest.startswith(b"\r\n"):  # Some clients send an empty line behind a body.
-                self._rest = self._rest[2:]
+            self._rest = without_empty_lines(self._rest)
             if self._rest in {b"", b"\r"}:
                 return False
+            if (known := self._direct.other(self._rest)) is not None:
+                self.head_is_there()
+                self._begin_in_library(known, self._rest)
+                return True
             self._reader = HeadReader(self.limits)
         head = self._reader.read(self._rest)
         if head is None:
@@ -247,7 +216,7 @@ class Front(Connection):
         if target is not None:
             size = head.size + head.body_bytes
             self._rest = data[size:]
-            if self._handled(target, data[head.size : size]):
+            if self.handled(target, data[head.size : size]):
                 return True
         self._begin_in_library(head, data)
         return True
@@ -255,7 +224,7 @@ class Front(Connection):
     def _begin_in_library(self, head: Head, data: bytes) -> None:
         framing: Framing = Chunks() if head.body_bytes == CHUNKED else Length(head.body_bytes)
         try:
-            size = head.size + framing.take(data[head.size :])
+            size = head.size + framing.take(data, head.size)
         except BrokenBodyError as error:
             raise bad_request(str(error)) from error
         self._rest = data[size:]
@@ -284,7 +253,7 @@ class Front(Connection):
 
     def _end(self, problem: HttpProblem | None = None) -> None:
         """Close the connection once what was written is sent, ``problem`` behind that."""
-        self._is_free = False
+        self.is_free = False
         self._rest = b""
         self._reader = None
         if problem is not None:

@@ -54,66 +54,73 @@ class Head:
         if len(parts) != 3 or parts[2] not in _VERSIONS:
             raise bad_request("the first line must be a method, a target and HTTP/1.1, each after one blank")
         self.size = size
-        self.method = parts[0].decode("ascii")
-        self.target = parts[1].decode("ascii")
+        self.method = parts[0].decode()
+        self.target = parts[1].decode()
         self._fields = fields
-        names = [name.lower() for name, _ in fields]
-        known = set(names)
-        if len(known) < len(names):
-            _check_single(names)
+        values = {name.lower(): value for name, value in fields}
+        if len(values) < len(fields):
+            _check_single(fields)
         is_newer = parts[2] == b"HTTP/1.1"
-        if is_newer and b"host" not in known:
+        if b"host" not in values and is_newer:
             raise bad_request("the header has no field Host")
-        if b"sec-websocket-key1" in known:
-            raise bad_request("it asks for a kind of WebSocket that never became a standard")
-        self.is_plain = is_newer and (known.isdisjoint(_NOT_PLAIN) or self._only_keeps_alive(known))
-        self.body_bytes = 0
-        if b"content-length" in known:
-            self.body_bytes = _length(fields[names.index(b"content-length")][1])
-        if b"transfer-encoding" in known:
-            if not is_newer or b"content-length" in known:
+        self.is_plain = is_newer and (_NOT_PLAIN.isdisjoint(values) or self._only_keeps_alive())
+        length = values.get(b"content-length")
+        self.body_bytes = 0 if length is None else _length(length)
+        if b"transfer-encoding" in values:
+            if not is_newer or length is not None:
                 raise bad_request("Transfer-Encoding is for HTTP/1.1, and without Content-Length")
-            self.body_bytes = _chunked(fields[names.index(b"transfer-encoding")][1])
-        if self.target[:1] != "/":
+            self.body_bytes = _chunked(values[b"transfer-encoding"])
+        if b"sec-websocket-key1" in values:
+            raise bad_request("it asks for a kind of WebSocket that never became a standard")
+        if self.target[0] != "/":
             _check_target(self.method, self.target)
-        if self.method == "CONNECT" and self.body_bytes:
-            raise bad_request("CONNECT has no body")
+            if self.method == "CONNECT" and self.body_bytes:
+                raise bad_request("CONNECT has no body")
 
     @property
     def headers(self) -> Headers:
         """The fields as aiohttp would give them: bytes that are not UTF-8 are escaped as surrogates."""
-        escape = "surrogateescape"
-        return CIMultiDictProxy(
-            CIMultiDict(
-                [(name.decode("ascii"), value.rstrip(b" \t").decode("utf-8", escape)) for name, value in self._fields]
-            )
+        try:
+            fields = [(name.decode(), value.decode().rstrip(" \t")) for name, value in self._fields]
+        except UnicodeDecodeError:
+            fields = [
+                (name.decode(), value.decode("utf-8", "surrogateescape").rstrip(" \t")) for name, value in self._fields
+            ]
+        return CIMultiDictProxy(CIMultiDict(fields))
+
+    def _only_keeps_alive(self) -> bool:
+        return all(
+            name.lower() not in _NOT_PLAIN or (name.lower() == b"connection" and value.lower() == _KEEP_ALIVE)
+            for name, value in self._fields
         )
 
-    def _only_keeps_alive(self, known: set[bytes]) -> bool:
-        if known & _NOT_PLAIN != {b"connection"}:
-            return False
-        return all(value.lower() == _KEEP_ALIVE for name, value in self._fields if name.lower() == b"connection")
+
+class _Fields:
+    """What httptools finds. Were it the reader itself, parser and reader would hold each other for too long."""
+
+    __slots__ = ("found", "is_whole")
+
+    def __init__(self) -> None:
+        self.found: list[tuple[bytes, bytes]] = []
+        self.is_whole = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.found.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.is_whole = True
 
 
 class HeadReader:
     """Reads one head, in as many pieces as it comes. Invariant: its parser is never given a byte behind the head."""
 
-    __slots__ = ("_fields", "_is_whole", "_limits", "_parser", "_read")
+    __slots__ = ("_fields", "_limits", "_parser", "_read")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._fields = _Fields()
         self._read = 0
-        self._is_whole = False
-        self._parser = HttpRequestParser(self)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """For httptools."""
-        self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """For httptools."""
-        self._is_whole = True
+        self._parser = HttpRequestParser(self._fields)
 
     def read(self, data: bytes) -> Head | None:
         """The head that ``data`` begins with; None while its end is missing: then call again with more behind it.
@@ -131,7 +138,7 @@ class HeadReader:
         except HttpParserError as error:
             raise bad_request(str(error)) from error
         self._read = size
-        if len(self._fields) > self._limits.fields:
+        if len(self._fields.found) > self._limits.fields:
             raise bad_request(f"the header has more than {self._limits.fields} fields")
         if size > self._limits.line_bytes:
             self._check_lines(data[:size])
@@ -139,14 +146,26 @@ class HeadReader:
             if size >= MAX_HEAD_BYTES:
                 raise _too_large(f"the request's header exceeds {MAX_HEAD_BYTES} bytes")
             return None
-        if not self._is_whole:
+        if not self._fields.is_whole:
             raise bad_request("the header does not end where its empty line is")
-        return Head(size, data[: data.index(b"\r\n")], self._fields)
+        return Head(size, data[: data.index(b"\r\n")], self._fields.found)
 
     def _check_lines(self, data: bytes) -> None:
         most = self._limits.line_bytes
         if max(map(len, data.split(b"\r\n"))) > most:
             raise _too_large(f"the request's first line or a header field exceeds {most} bytes")
+
+
+def without_empty_lines(data: bytes) -> bytes:
+    """What is behind the empty lines that some clients send between requests; they are no part of the next one."""
+    if data[:1] != b"\r":
+        return data
+    rest = data.lstrip(b"\r\n")
+    size = len(data) - len(rest)
+    # All of them are pairs; the last may lack its end yet.
+    if data[:size] != (b"\r\n" * (size // 2 + 1))[:size] or (rest and size % 2):
+        raise bad_request("a request begins with a method")
+    return data[size - size % 2 :]
 
 
 def bad_request(reason: str) -> HttpProblem:
@@ -158,7 +177,8 @@ def _too_large(detail: str) -> HttpProblem:
     return HttpProblem(431, "header-too-large", detail)
 
 
-def _check_single(names: list[bytes]) -> None:
+def _check_single(fields: list[tuple[bytes, bytes]]) -> None:
+    names = [name.lower() for name, _ in fields]
     for name in _SINGLE.intersection(names):
         if names.count(name) > 1:
             raise bad_request(f"the header has the field {name.decode('ascii')} more than once")

@@ -35,7 +35,10 @@ class KnownHeads(Generic[Meaning]):
 
     def find(self, data: bytes) -> KnownHead[Meaning] | None:
         """The head that ``data`` begins with, if it is known."""
-        head = data[: data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)]
+        return self.get(data[: data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)])
+
+    def get(self, head: bytes) -> KnownHead[Meaning] | None:
+        """The same for a head alone."""
         known = self._heads.pop(head, None)
         if known is not None:
             self._heads[head] = known  # The last one now to be forgotten.

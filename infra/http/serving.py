@@ -75,4 +75,4 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
 
 async def _hide_server(_: web.Request, response: web.StreamResponse) -> None:
     """Nobody need know what serves a node."""
-    del response.headers["Server"]
+    response.headers.pop("Server", None)
