@@ -72,7 +72,7 @@ class Head:
             self.body_bytes = _chunked(values[b"transfer-encoding"])
         if b"sec-websocket-key1" in values:
             raise bad_request("it asks for a kind of WebSocket that never became a standard")
-        if self.target[0] != "/":
+        if self.target[0] != "/" or self.method == "CONNECT":
             _check_target(self.method, self.target)
             if self.method == "CONNECT" and self.body_bytes:
                 raise bad_request("CONNECT has no body")
