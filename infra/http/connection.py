@@ -1,10 +1,11 @@
-"""A client's connection without what is said on it: how long it may last, and how it is closed."""
+"""A client's connection without what is said on it: how long it may last, how much it may hold, and how it ends."""
 
 import asyncio
 import logging
 import socket
 from typing import Final, cast
 
+from infra.http.budget import Budget
 from infra.http.limits import Limits
 from infra.http.problems import HttpProblem, log_refusal
 
@@ -20,8 +21,11 @@ class Connection(asyncio.Protocol):
     Invariant: once ``is_closing``, nothing that comes is looked at, and nothing is written.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: Budget) -> None:
         self.limits = limits
+        self.budget = budget
+        self.held = 0
+        """Bytes of this connection in the budget."""
         self.loop = asyncio.get_running_loop()
         self.is_closing = False
         self.is_free = True
@@ -49,6 +53,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self.is_closing = True
+        self.hold(0)
         for timer in (self._idle_timer, self._head_timer, self._stuck_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
@@ -72,6 +77,13 @@ class Connection(asyncio.Protocol):
                 self.wire.resume_reading()
             else:
                 self.wire.pause_reading()
+
+    def hold(self, size: int) -> bool:
+        """Count ``size`` bytes for this connection. False: there are too many, and as many are counted as before."""
+        if not self.budget.move(size - self.held):
+            return False
+        self.held = size
+        return True
 
     def await_head(self) -> None:
         """The first byte of a request has come: its head has its time from now on, unless that runs already."""

@@ -31,10 +31,9 @@ class Front(ReplyingConnection):
         self, server: web.Server, limits: Limits, direct: DirectRequests, budget: Budget, fronts: "set[Front]"
     ) -> None:
         """``fronts`` are all that are connected; ``direct`` and ``budget`` are theirs together."""
-        super().__init__(limits)
+        super().__init__(limits, budget)
         self._server = server
         self._direct = direct
-        self._budget = budget
         self._fronts = fronts
         self._known: KnownHead[Target] | None = None
         """The last known head that came."""
@@ -44,8 +43,6 @@ class Front(ReplyingConnection):
         """What was read, and is not of the request under way."""
         self._reader: HeadReader | None = None
         """Has read some of ``_rest``."""
-        self._held = 0
-        """Bytes of this connection in the budget."""
         self._goes_on = False
         """Requests are being begun, by a caller of this one."""
         self._last_words: HttpProblem | None = None
@@ -60,8 +57,6 @@ class Front(ReplyingConnection):
         super().connection_lost(exc)
         self._fronts.discard(self)
         self.is_free = False
-        self._budget.move(-self._held)
-        self._held = 0
         self._rest = b""
         if self._library is not None:
             self._library.protocol.connection_lost(exc)
@@ -109,13 +104,9 @@ class Front(ReplyingConnection):
     def request_ended(self, *, is_last: bool = False) -> None:
         """The answer to the request under way is written. Another one may begin, unless it ``is_last``."""
         self.last_used_s = self.loop.time()
-        if is_last:
-            self._end()
-        elif self._last_words is not None:
+        if is_last or self._last_words is not None or self._stopped is not None or self.is_closing:
             self._end(self._last_words)
-        elif self._stopped is not None:
-            self._end()
-        elif self._rest or self._held or self.is_paused or not self._library_reads:
+        elif self._rest or self.held or self.is_paused or not self._library_reads:
             self._go_on()
         else:
             self.is_free = not self._goes_on
@@ -128,7 +119,7 @@ class Front(ReplyingConnection):
         self.read(reads=self.is_closing or (reads and len(self._rest) <= MAX_WAITING_BYTES))
 
     def library_releases(self) -> None:
-        self._hold(len(self._rest))
+        self.hold(len(self._rest))
 
     def _is_busy(self) -> bool:
         return self.is_replying or (self._library is not None and self._library.under_way is not None)
@@ -152,8 +143,8 @@ class Front(ReplyingConnection):
         except BrokenBodyError as error:
             library.break_body(web.RequestPayloadError(str(error)))
             return len(data)
-        if not self._hold(library.held + taken):
-            library.break_body(self._budget.overloaded())
+        if not self.hold(library.held + taken):
+            library.break_body(self.budget.overloaded())
             return len(data)
         library.go_on(data[:taken])
         return taken
@@ -180,8 +171,8 @@ class Front(ReplyingConnection):
         is_busy = self._is_busy()
         library_held = 0 if self._library is None else self._library.held
         size = library_held + len(self._rest)
-        if size != self._held and not self._hold(size):
-            problem = self._budget.overloaded()
+        if size != self.held and not self.hold(size):
+            problem = self.budget.overloaded()
             if not is_busy:
                 self._end(problem)
                 return
@@ -228,7 +219,7 @@ class Front(ReplyingConnection):
         except BrokenBodyError as error:
             raise bad_request(str(error)) from error
         self._rest = data[size:]
-        if not self._hold(len(data)):
+        if not self.hold(len(data)):
             self._refuse_one(head, framing)
             return
         if self._library is None:
@@ -237,29 +228,22 @@ class Front(ReplyingConnection):
 
     def _refuse_one(self, head: Head, framing: Framing) -> None:
         """Refuse a request for which there is no memory. When it is there as a whole, others may follow."""
-        problem = self._budget.overloaded()
+        problem = self.budget.overloaded()
         if not framing.has_ended or not head.is_plain or head.method == "HEAD":
             raise problem
         log_refusal(problem, head.method, head.target)
         self.wire.write(response_bytes(problem.status, problem.raw_headers(), problem.body()))
         self.last_used_s = self.loop.time()
 
-    def _hold(self, size: int) -> bool:
-        """Count ``size`` bytes for this connection. False: there are too many, and as many are counted as before."""
-        if not self._budget.move(size - self._held):
-            return False
-        self._held = size
-        return True
-
     def _end(self, problem: HttpProblem | None = None) -> None:
-        """Close the connection once what was written is sent, ``problem`` behind that."""
+        """Close the connection, unless it is, once what was written is sent, ``problem`` behind that."""
         self.is_free = False
         self._rest = b""
         self._reader = None
-        if problem is not None:
+        if problem is not None and not self.is_closing:
             self.refuse(problem)
         else:
             self.close(lingers=self._library is not None and self._library.is_body_missing)
-        self._hold(0)
+        self.hold(0)
         if self._stopped is not None:
             self._stopped.set()

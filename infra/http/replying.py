@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from infra.http.budget import Budget
 from infra.http.connection import Connection
 from infra.http.direct import Target
 from infra.http.limits import Limits
@@ -12,8 +13,8 @@ from infra.http.raw import response_bytes
 class ReplyingConnection(Connection):
     """Invariant: at most one direct request is under way, and its answer is written once at most."""
 
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(limits)
+    def __init__(self, limits: Limits, budget: Budget) -> None:
+        super().__init__(limits, budget)
         self.is_replying = False
         """A request is handled directly."""
         self._forget: Callable[[], object] | None = None

@@ -194,6 +194,18 @@ def test_a_server_that_stops_waits_for_the_reply() -> None:
         assert one_answer(client) == (200, "just in time")
 
 
+def test_a_server_that_stops_waits_for_the_reply_on_a_connection_that_the_library_has_answered_on() -> None:
+    with served() as server, connected(server) as client:
+        client.sendall(direct_post(b"library"))
+        assert one_answer(client) == LAST_ANSWER
+        ask_to_wait(server, client)
+        server.stop()
+        patiently(lambda: not server.accepts(), "the server has begun to stop")
+        server.reply(b"just in time")
+        assert one_answer(client) == (200, "just in time")
+        assert client.recv(1) == b""
+
+
 def test_a_connection_is_idle_after_an_answer_at_once() -> None:
     with served(header_s=0.2, idle_s=1) as server, connected(server) as client:
         client.sendall(direct_post(b"a"))
