@@ -8,8 +8,9 @@ from typing import Final
 
 from aiohttp import web
 
-from infra.http.bodies import BODIES
-from infra.http.direct import DIRECT, DirectHandler, Headers, Reply
+from infra.http.direct import DIRECT, DirectHandler, Reply
+from infra.http.head import Headers
+from infra.http.library import release_body
 from infra.http.problems import HttpProblem, accepts_json, failure, json_response, log_refusal
 from master import answers
 from master.outcome import (
@@ -67,7 +68,7 @@ async def post_messages(request: web.Request) -> web.Response:
     """The native form: one message, or many at once."""
     write = await read_write(request, request.app[CLUSTER])
     # From here on the reign counts the messages, until they are on disk.
-    request.app[BODIES].release(request)
+    release_body(request)
     result = await _append(request.app[REPLICATOR], write)
     outcome = answers.outcome(result, write.concern)
     if request.content_type == NDJSON:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from infra.http.bodies import check_fields, parse_json_object, read_json_object, read_text
-from infra.http.direct import Headers
+from infra.http.head import Headers
 from infra.http.problems import HttpProblem, check_query
 from master.messages import check_batch, encoded, message_in, read_lines
 from node.http.reading.query import MAX_TIMEOUT_S, asked_timeout, invalid_timeout

@@ -20,7 +20,8 @@ from aiohttp import web
 
 from infra.broker.free_ports import free_ports
 from infra.http.bodies import read_text
-from infra.http.direct import DIRECT, DirectHandler, Headers, Reply
+from infra.http.direct import DIRECT, DirectHandler, Reply
+from infra.http.head import Headers
 from infra.http.limits import Limits
 from infra.http.serving import application, serving
 from tests.cluster import PATIENCE_S
@@ -240,16 +241,8 @@ def direct_post(body: bytes, fields: bytes = b"") -> bytes:
 
 @contextmanager
 def connected(server: Served) -> Iterator[socket.socket]:
-    """A connection whose requests are handled directly.
-
-    What comes before the library's task waits for it is left to that: the first request, perhaps, of a connection, and
-    the one after an answer of the library's. After a direct answer nothing is in the way.
-    """
+    """A connection on which a request was answered directly."""
     with closing(server.connect()) as client:
-        patiently(lambda: _answered_directly(client), "a request is handled directly")
+        client.sendall(direct_post(b"a"))
+        assert one_answer(client) == (200, "directly: a")
         yield client
-
-
-def _answered_directly(client: socket.socket) -> bool:
-    client.sendall(direct_post(b"a"))
-    return one_answer(client) == (200, "directly: a")

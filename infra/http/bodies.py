@@ -1,4 +1,4 @@
-"""Reading the bodies of requests, within bounds of size, time and memory."""
+"""Reading the bodies of requests, within bounds of size and time. The connection counts their bytes."""
 
 import asyncio
 import json
@@ -22,32 +22,6 @@ SMALL_JSON: Final = 1 << 16
 
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{:,]', re.DOTALL)
 _NEXT_LINE: Final = ",\n"
-_HELD: Final = web.RequestKey("bytes held of a body", int)
-
-
-class Bodies:
-    """How many bytes of bodies are in memory, of all requests under way.
-
-    A body counts until its request is answered, or until what was in it is released before that.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
-
-    def hold(self, request: web.BaseRequest, size: int) -> None:
-        """Count ``size`` more bytes. Raises HttpProblem when that is too much for this node."""
-        if self._held + size > self._most:
-            detail = f"requests with {self._held} bytes of bodies are under way; nothing was appended"
-            raise HttpProblem(503, "overloaded", detail, headers={"Retry-After": "1"})
-        self._held += size
-        request[_HELD] = request.get(_HELD, 0) + size
-
-    def release(self, request: web.BaseRequest) -> None:
-        self._held -= request.pop(_HELD, 0)
-
-
-BODIES: Final = web.AppKey("bodies", Bodies)
 
 
 async def read_text(request: web.Request, most: int = MAX_BODY_BYTES) -> str:
@@ -112,20 +86,19 @@ def parse_json_lines(lines: Sequence[str]) -> list[Any] | None:
 
 
 async def _read(request: web.Request, most: int) -> bytes:
-    limits, bodies = request.app[LIMITS], request.app[BODIES]
+    body_s = request.app[LIMITS].body_s
     too_large = HttpProblem(413, "body-too-large", f"the body is larger than {most} bytes", most_bytes=most)
     if _declared(request) > most:
         raise too_large
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.body_s):
+        async with asyncio.timeout(body_s):
             async for chunk in request.content.iter_any():
                 if len(body) + len(chunk) > most:
                     raise too_large
-                bodies.hold(request, len(chunk))
                 body += chunk
     except TimeoutError as error:
-        detail = f"the body was not there after {limits.body_s:g} s"
+        detail = f"the body was not there after {body_s:g} s"
         raise HttpProblem(408, "slow-body", detail, retry="safe") from error
     except web.RequestPayloadError as error:
         raise HttpProblem(400, "broken-body", f"the body can't be read: {str(error)[:200]}") from error

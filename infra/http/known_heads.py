@@ -25,9 +25,9 @@ class KnownHead(Generic[Meaning]):
 
 
 class KnownHeads(Generic[Meaning]):
-    """Remembers, byte by byte, heads of whole requests, so that nobody need parse the same one again.
+    """Remembers heads of requests byte by byte, so that the same one need not be parsed again.
 
-    Bounded: when there are too many, those are forgotten that nobody has looked for for longest.
+    Invariant: at most MAX_HEADS. When one more is learned, that one is forgotten whose last request is longest ago.
     """
 
     def __init__(self) -> None:
@@ -35,22 +35,19 @@ class KnownHeads(Generic[Meaning]):
 
     def find(self, data: bytes) -> KnownHead[Meaning] | None:
         """The head that ``data`` begins with, if it is known."""
-        head = data[: data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)]
+        return self.get(data[: data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)])
+
+    def get(self, head: bytes) -> KnownHead[Meaning] | None:
+        """The same for a head alone."""
         known = self._heads.pop(head, None)
         if known is not None:
             self._heads[head] = known  # The last one now to be forgotten.
         return known
 
-    def learn(self, data: bytes, body_bytes: int, meaning: Meaning) -> None:
-        """``data`` is one whole request."""
-        head = data[: len(data) - body_bytes]
+    def learn(self, head: bytes, body_bytes: int, meaning: Meaning) -> None:
+        """``head`` ends with its empty line, and ``body_bytes`` follow it."""
         if len(head) > MAX_HEAD_BYTES:
             return
         if len(self._heads) >= MAX_HEADS and head not in self._heads:
             del self._heads[next(iter(self._heads))]
         self._heads[head] = KnownHead(head, body_bytes, meaning)
-
-
-def is_whole(data: bytes, body_bytes: int) -> bool:
-    """Whether ``data``, in which a parser has found one request with such a body, is that request and no more."""
-    return 0 < data.find(HEAD_END) == len(data) - body_bytes - len(HEAD_END)

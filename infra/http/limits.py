@@ -12,9 +12,9 @@ class Limits:
 
     connections: int = 10_000
     bodies_bytes: int = 128 << 20
-    """Of all requests that are not answered yet."""
+    """Of all requests that are not answered yet, their heads included."""
     line_bytes: int = 8192
-    """Of the request line's target, and of each header field."""
+    """Of the request's first line, and of each header field."""
     fields: int = 100
     """Header fields of a request."""
     header_s: float = 10.0

@@ -1,14 +1,13 @@
 """Whole responses as bytes, for what is not answered by the library."""
 
+import time
 from collections.abc import Mapping
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.http import SERVER_SOFTWARE
-
 _STATUS_LINES: Final = {int(status): f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-_SERVER: Final = f"Server: {SERVER_SOFTWARE}\r\n"
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
@@ -17,6 +16,11 @@ def header_lines(headers: Mapping[str, str]) -> str:
 
 
 def response_bytes(status: int, headers: str, body: bytes) -> bytes:
-    """A response with these headers, each a line, and those that the library adds to its own."""
-    lines = f"{headers}Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n{_SERVER}"
+    """A response with these headers, each a line, and those that the library adds to its own: length and date."""
+    lines = f"{headers}Content-Length: {len(body)}\r\n{_date_line(int(time.time()))}"
     return f"{_STATUS_LINES[status]}{lines}\r\n".encode() + body
+
+
+@lru_cache(maxsize=2)
+def _date_line(second: int) -> str:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n"

@@ -8,14 +8,16 @@ from typing import Final
 
 from aiohttp import web
 
-from infra.http.bodies import BODIES, Bodies
-from infra.http.connection import Connection, Door, ends_connection
-from infra.http.direct import DIRECT
+from infra.http.direct import DIRECT, DirectRequests
+from infra.http.door import Door
+from infra.http.library import NO_TIMEOUT_S, telling_ends
 from infra.http.limits import LIMITS, Limits
-from infra.http.problems import Handler, answering_problems
+from infra.http.problems import answering_problems
 
 SHUTDOWN_GRACE_S: Final = 5.0
 """How long requests under way may take to end once the process is told to stop."""
+CANCEL_GRACE_S: Final = 1.0
+"""How long those that have not ended then may take to be cancelled."""
 BACKLOG: Final = 1024
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,6 @@ def application(limits: Limits | None = None) -> web.Application:
     app = web.Application()
     app[LIMITS] = limits or Limits()
     app[DIRECT] = {}
-    app[BODIES] = Bodies(app[LIMITS].bodies_bytes)
     return app
 
 
@@ -34,15 +35,34 @@ def application(limits: Limits | None = None) -> web.Application:
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
     """Serve ``app``. On leaving, no more is accepted, and what is under way may end within SHUTDOWN_GRACE_S.
 
-    A handler is cancelled when its client goes away.
+    A handler is cancelled when its client goes away, or when it goes on for longer than that.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_GRACE_S, handler_cancellation=True)
+    app.on_response_prepare.append(_hide_server)
+    limits = app[LIMITS]
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=CANCEL_GRACE_S,
+        handler_cancellation=True,
+        auto_decompress=False,
+        # The front bounds what follows, more narrowly, and closes connections itself.
+        keepalive_timeout=NO_TIMEOUT_S,
+        lingering_time=0,
+        max_line_size=limits.line_bytes,
+        max_field_size=limits.line_bytes,
+        max_headers=limits.fields,
+    )
+
+    async def close(_: web.Application) -> None:
+        await door.close(SHUTDOWN_GRACE_S)
+
+    app.on_shutdown.append(close)
     await runner.setup()
     try:
         assert runner.server is not None
-        door = Door(runner.server, app[LIMITS], app[DIRECT])
+        door = Door(runner.server, limits, DirectRequests(app[DIRECT]))
         # Here rather than in a middleware: a refused Expect does not come past those.
-        runner.server.request_handler = _handling(app[BODIES], answering_problems(runner.server.request_handler))
+        runner.server.request_handler = telling_ends(answering_problems(runner.server.request_handler))
         listening = await asyncio.get_running_loop().create_server(door, host, port, backlog=BACKLOG)
         logger.info("serving HTTP at %s:%d", host, port)
         try:
@@ -53,16 +73,6 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
         await runner.cleanup()
 
 
-def _handling(bodies: Bodies, handler: Handler) -> Handler:
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request.protocol, Connection)
-        try:
-            with request.protocol.handling(request):
-                response = await handler(request)
-        finally:
-            bodies.release(request)
-        if ends_connection(request):
-            response.force_close()
-        return response
-
-    return handle
+async def _hide_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Nobody need know what serves a node."""
+    response.headers.pop("Server", None)
