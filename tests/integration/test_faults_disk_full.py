@@ -10,6 +10,8 @@ from tests.cluster import Node, eventually
 from tests.faults_disk import SmallDisk, small_disk
 from tests.integration.conftest import NewCluster
 
+pytestmark = pytest.mark.slow
+
 LARGE = "x" * 1_000_000
 
 
