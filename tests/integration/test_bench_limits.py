@@ -1,6 +1,7 @@
 """The benchmark's limits, and its quorum queue, load what they say they do. How fast does not matter here."""
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,8 +75,16 @@ async def answer_of(url: str) -> tuple[int, set[str], Any]:
         http.post(f"{url}/messages", data=BytesIO(body.encode()), headers=headers) as response,
     ):
         answered = await response.read()
-        assert answered == json.dumps(json.loads(answered)).encode(), "the same spaces"
-        return response.status, set(response.headers), shape_of(json.loads(answered))
+        assert without_numbers(answered) == without_numbers(json.dumps(json.loads(answered)).encode()), (
+            "the same spaces"
+        )
+        # A library names itself, which no node does.
+        return response.status, set(response.headers) - {"Server"}, shape_of(json.loads(answered))
+
+
+def without_numbers(text: bytes) -> bytes:
+    """A number may be written with zeros at its end, or without."""
+    return re.sub(rb"[0-9.]+", b"#", text)
 
 
 def shape_of(value: Any) -> Any:
