@@ -9,7 +9,6 @@ from functools import partial
 from infra.aio.callbacks import Callbacks
 from infra.aio.offset_watch import OffsetWatch
 from infra.disk.log_thread import LogThread
-from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.names import Names
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import Session
@@ -50,7 +49,7 @@ class Replicator:
         name: str,
         names: Names,
         amqp_urls: Sequence[str],
-        amqp: str = FAST,
+        amqp: str,
     ) -> None:
         self.reign = reign
         self.committed = OffsetWatch(lambda: reign.progress.committed_end)

@@ -37,7 +37,7 @@ class NodeSettings:
     """Which way deliveries go: one of :data:`infra.rabbitmq.choice.WAYS`."""
     log_name: str
     log_level: str
-    timings: Timings = DEFAULT
+    timings: Timings
 
 
 def read_node_settings(environ: Mapping[str, str], *, name: str, http: str) -> NodeSettings:

@@ -1,20 +1,21 @@
-"""How long the protocol and the sessions with the broker wait: every interval and time-out, in seconds, in one place.
+"""How long the protocol and the sessions with the broker wait: their intervals and time-outs, in seconds, in one place.
 
-All of them follow from two numbers that an operator may set (``REPLOG_HEALTH``): after how much silence a node is
-suspected, and after how much it is unhealthy. Every node of a cluster should have the same two.
+Those that have to do with silence follow from two numbers that an operator may set (``REPLOG_HEALTH``): after how much
+silence a node is suspected, and after how much it is unhealthy. Every node of a cluster should have the same two.
+How long it takes to carry 4 MiB, or to reach a broker, has little to do with these: such time-outs hardly change.
 """
 
 from dataclasses import dataclass
 from typing import Final, Self
 
 LEAST_S: Final = 0.1
-MOST_S: Final = 3600.0
+MOST_S: Final = 120.0
 """The two that may be set lie between these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Made by :meth:`of` and nowhere else. Invariant: ``0 < beat_s <= suspected_s / 3``, ``suspected_s < unhealthy_s``.
+    """Made by :meth:`of`. Invariant: ``0 < beat_s <= suspected_s / 3``, ``suspected_s < unhealthy_s``.
 
     The protocol:
     ``beat_s``                 from one beat of the master to the next
@@ -57,6 +58,10 @@ class Timings:
     return_s: float
     retry_s: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        assert 0 < self.beat_s <= self.suspected_s / 3
+        assert self.suspected_s < self.unhealthy_s
+
     @classmethod
     def of(cls, suspected_s: float = 3.0, unhealthy_s: float = 10.0) -> Self:
         """All of them, from the two that may be set.
@@ -71,26 +76,29 @@ class Timings:
         beat_s = min(1.0, suspected_s / 3)
         return cls(
             beat_s=beat_s,
-            beat_expires_s=suspected_s,
+            beat_expires_s=3 * beat_s,
             suspected_s=suspected_s,
             unhealthy_s=unhealthy_s,
-            hearing_s=2 * suspected_s / 3,
-            hearing_unconnected_s=4 * suspected_s / 3,
-            fetch_s=5 * suspected_s / 3,
-            max_fetch_s=16 * (5 * suspected_s / 3),
-            disk_full_retry_s=beat_s,
+            hearing_s=2 * beat_s,
+            hearing_unconnected_s=4 * beat_s,
+            fetch_s=5.0,
+            max_fetch_s=80.0,
+            disk_full_retry_s=1.0,
             silence_s=unhealthy_s,
-            publish_s=unhealthy_s / 2,
+            publish_s=_between(2.0, unhealthy_s / 2, 5.0),
             watch_s=beat_s,
-            heartbeat_s=max(1, round(suspected_s)),
-            # A broker that is busy, not gone, takes some time for these, however impatient the cluster.
-            connect_s=max(2.0, unhealthy_s / 2),
-            set_up_s=max(4.0, unhealthy_s),
-            declare_s=max(2.0, suspected_s),
+            heartbeat_s=round(_between(2.0, suspected_s, 3.0)),
+            connect_s=_between(2.0, unhealthy_s / 2, 5.0),
+            set_up_s=_between(7.0, unhealthy_s, 10.0),
+            declare_s=_between(2.0, suspected_s, 3.0),
             close_s=2.0,
-            return_s=unhealthy_s,
-            retry_s=tuple(min(pause_s, beat_s) for pause_s in (0.1, 0.2, 0.5, 1.0)),
+            return_s=_between(2.0, unhealthy_s, 10.0),
+            retry_s=(0.1, 0.2, 0.5, 1.0),
         )
+
+
+def _between(least: float, wanted: float, most: float) -> float:
+    return min(max(least, wanted), most)
 
 
 DEFAULT: Final = Timings.of()

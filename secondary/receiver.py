@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 from infra.aio.callbacks import Callbacks
 from infra.aio.offset_watch import OffsetWatch
 from infra.disk.log_thread import LogThread
-from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.names import Names
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import PREFETCH, Session
@@ -52,7 +51,7 @@ class Receiver:
         amqp_urls: Sequence[str],
         effects: Effects,
         timings: Timings,
-        amqp: str = FAST,
+        amqp: str,
     ) -> None:
         self.simulation = Simulation(effects)
         self.intake = Intake(

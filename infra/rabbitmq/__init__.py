@@ -1,7 +1,7 @@
 """RabbitMQ, as the nodes use it. The only package that speaks AMQP.
 
-    transport      read this first: what carries deliveries over one connection, as an interface
-    plain          the interface by aio-pika's public functions alone, to be read next
+    plain          read this first: deliveries carried by aio-pika's public functions alone
+    transport      the interface of both ways
     fast           the same faster, by parts of aiormq and pamqp that it checks at start
     choice         which of the two a node uses
     session        what a node declares, consumes and publishes in one session, and how the session ends

@@ -104,6 +104,8 @@ class PlainInbound:
         self._ended = ended
         self._watch_s = watch_s
         self._last = 0
+        self._settled = 0
+        """The number of the last delivery that was settled."""
         self._to_settle: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         """The channel's prefetch bounds it."""
         tasks.create_task(self._settle())
@@ -112,8 +114,9 @@ class PlainInbound:
         async def on_message(message: AbstractIncomingMessage) -> None:
             self._hand_over(message, receive)
 
-        source = await self._channel.get_queue(queue, ensure=False)
-        if not settled:
+        source = await self._channel.declare_queue(queue, passive=True)
+        # Another consumer's queue is left alone: the broker refuses this one.
+        if not settled and not source.declaration_result.consumer_count:
             # A delivery that aio-pika can't read costs it the connection: left in the queue, it would do so for ever.
             # The other deliveries that are lost here, a secondary fetches from the master.
             await source.purge()
@@ -136,23 +139,32 @@ class PlainInbound:
         try:
             with broker_trouble():
                 while True:
-                    await (await self._to_settle.get()).ack(multiple=True)
+                    message = await self._to_settle.get()
+                    await message.ack(multiple=True)
+                    self._settled = message.delivery_tag or 0
         except BrokerLostError as error:
             self._ended(str(error))
 
     async def _watch(self, queue: str) -> None:
-        """Ask whether the queue still has its consumer: that the broker has ended one, aio-pika tells nobody.
+        """Ask whether the queue still has its consumer, and gives it something: aio-pika does not tell either.
 
-        When the queue is gone, the broker answers by closing the channel.
+        When the queue is gone, the broker answers by closing the channel. When the consumer was sent as many deliveries
+        as it may leave unsettled, and aio-pika could read none of them, there is nothing to settle, and none comes.
         """
+        stuck_at = None
         try:
             with broker_trouble():
-                consumers: int | None = 1
-                while consumers:
+                while True:
                     await asyncio.sleep(self._watch_s)
-                    found = await self._channel.declare_queue(queue, passive=True)
-                    consumers = found.declaration_result.consumer_count
-            self._ended("the broker has cancelled a consumer")
+                    found = (await self._channel.declare_queue(queue, passive=True)).declaration_result
+                    if not found.consumer_count:
+                        self._ended("the broker has cancelled a consumer")
+                        return
+                    waits = bool(found.message_count) and self._settled == self._last
+                    if waits and stuck_at == self._last:
+                        self._ended("deliveries wait behind others that can't be read")
+                        return
+                    stuck_at = self._last if waits else None
         except BrokerLostError as error:
             self._ended(str(error))
 

@@ -11,7 +11,7 @@ from typing import Any
 from yarl import URL
 
 from infra.aio.tasks import first_leaf
-from infra.rabbitmq.choice import FAST, choose
+from infra.rabbitmq.choice import choose
 from infra.rabbitmq.session import Session
 from infra.rabbitmq.transport import NewTransport, Transport
 from infra.rabbitmq.trouble import BrokerLostError, at_most, broker_trouble
@@ -27,7 +27,7 @@ async def keep_session(
     work: Callable[[Session], Coroutine[Any, Any, None]],
     *,
     timings: Timings,
-    way: str = FAST,
+    way: str,
 ) -> None:
     """Keep a session with the broker for ever: connect, ``set_up``, ``work`` until the session is lost, start again.
 

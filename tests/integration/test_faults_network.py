@@ -7,10 +7,10 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.container_broker import AnyBroker
-from tests.integration.conftest import NewCluster
+from tests.integration.conftest import BOTH_WAYS, NewCluster
 from tests.tcp_proxy import BOTH, TO_BROKER, TO_NODE, TcpProxy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, BOTH_WAYS]
 
 WAYS = {"both ways": BOTH, "to the broker": (TO_BROKER,), "to the node": (TO_NODE,)}
 of_each_node = pytest.mark.parametrize("disturbed", ["master", "node1"])

@@ -9,8 +9,9 @@ import pytest
 
 from tests.cluster import Cluster, eventually
 from tests.faults_load import under_load
+from tests.integration.conftest import BOTH_WAYS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, BOTH_WAYS]
 
 
 def has_more_than(things: Sized, number: int) -> bool:

@@ -8,8 +8,9 @@ import pytest
 from replicated_log.storage.log import Log
 from replicated_log.wire.batch import encode_batch
 from tests.cluster import Cluster, Node, eventually
+from tests.integration.conftest import BOTH_WAYS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, BOTH_WAYS]
 
 
 async def restore(cluster: Cluster) -> None:

@@ -8,9 +8,7 @@ import pytest
 from tests.cluster import Cluster, Node, eventually
 from tests.integration.conftest import BOTH_WAYS, NewCluster
 
-pytestmark = BOTH_WAYS
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, BOTH_WAYS]
 
 
 async def test_a_killed_secondary_has_everything_exactly_once_when_it_is_back(cluster: Cluster) -> None:

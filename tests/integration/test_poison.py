@@ -148,7 +148,7 @@ async def test_a_delivery_that_aio_pika_cannot_read_stops_no_secondary(
     beyond_the_year_9999 = 1 << 48
     management = Management(broker, cluster.http)
     for n in range(2):
-        await management.publish(Names(cluster.log_name).exchange, timestamp=beyond_the_year_9999)
+        assert await management.publish(Names(cluster.log_name).exchange, timestamp=beyond_the_year_9999)
         await cluster.master.append(f"message {n}", w="all")
     assert await cluster.converged() == ["message 0", "message 1"]
     for node in cluster.secondaries.values():

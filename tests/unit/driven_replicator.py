@@ -10,6 +10,7 @@ from typing import TypeVar
 from infra.aio.tasks import beside
 from infra.broker.free_ports import free_ports
 from infra.disk.log_thread import LogThread, open_log
+from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.names import Names
 from master.outcome import ReplicationResult
 from master.pending_appends import PendingAppend
@@ -36,7 +37,8 @@ async def new_replicator(log: LogThread, secondaries: tuple[str, ...]) -> Replic
     assert log.log.log_id is not None
     reign = Reign[PendingAppend](ReignId(log.log.log_id, epoch, "reign"), secondaries, log.log.end)
     (port,) = free_ports(1)
-    return Replicator(reign, log, name="master", names=Names("main"), amqp_urls=[f"amqp://127.0.0.1:{port}/"])
+    urls = [f"amqp://127.0.0.1:{port}/"]
+    return Replicator(reign, log, name="master", names=Names("main"), amqp_urls=urls, amqp=FAST)
 
 
 async def append(

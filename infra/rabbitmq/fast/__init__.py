@@ -23,7 +23,9 @@ The rest can't be seen from outside. It holds in aio-pika 10.2 and aiormq 7.2, a
     inbound        a channel to consume on          frames      the frames of a delivery, as bytes
 """
 
+import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -38,6 +40,9 @@ _PUBLISH: Final = b"\x01\x00\x02\x00\x00\x00\x0c\x00\x3c\x00\x28\x00\x00\x01e\x0
 
 _NOBODY: Final = URL("amqp://127.0.0.1:1/")
 """Where a library that does not ask the probe connects to, in vain."""
+_NO_CONNECTION: Final = "this is no connection"
+_PROBE_S: Final = 5.0
+"""How long the libraries may take to ask the probe."""
 
 
 def load() -> NewTransport:
@@ -66,17 +71,28 @@ async def _asks_transport_factory() -> bool:
     class Probe:
         async def create(self, url: URL, **kwargs: Any) -> None:
             asked.append(url.port == _NOBODY.port and hasattr(kwargs.get("ssl_context_provider"), "get_context"))
-            raise ConnectionError("this is no connection")
+            raise ConnectionError(_NO_CONNECTION)
 
-    connection = aio_pika.Connection(_NOBODY)
+    told = logging.getLogger("aiormq.connection")
+    told.addFilter(_is_not_of_the_probe)
     try:
-        connection.kwargs["transport_factory"] = Probe()
-        await connection.connect()
-    except Exception:  # noqa: BLE001 - whatever a library does that has none of this, it has not asked the probe
+        async with asyncio.timeout(_PROBE_S):
+            connection = aio_pika.Connection(_NOBODY)
+            try:
+                connection.kwargs["transport_factory"] = Probe()
+                await connection.connect()
+            finally:
+                await connection.close()
+    except Exception:  # noqa: BLE001 - an error of any kind is fine, once the probe was asked
         return asked == [True]
     finally:
-        await connection.close()
+        told.removeFilter(_is_not_of_the_probe)
     return False
+
+
+def _is_not_of_the_probe(record: logging.LogRecord) -> bool:
+    """The library logs as an error that it could not connect by the probe, which is what the probe is for."""
+    return _NO_CONNECTION not in record.getMessage()
 
 
 def _has(module: str, path: str) -> bool:

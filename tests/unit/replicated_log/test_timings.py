@@ -36,7 +36,7 @@ def test_by_default_everything_takes_as_long_as_it_did_before_it_could_be_set() 
 @example(Timings.of(LEAST_S, MOST_S))
 def test_a_lost_beat_alone_makes_nobody_suspected(timings: Timings) -> None:
     assert 0 < timings.beat_s <= min(1.0, timings.suspected_s / 3)
-    assert timings.beat_s < timings.beat_expires_s <= timings.suspected_s
+    assert timings.beat_s < timings.beat_expires_s <= timings.suspected_s * 1.001
 
 
 @given(timings())
@@ -47,16 +47,26 @@ def test_a_node_is_suspected_before_anybody_gives_up_its_session(timings: Timing
 
 
 @given(timings())
-def test_a_new_master_can_hear_an_ack_of_its_first_beat_and_waits_longer_without_a_broker(timings: Timings) -> None:
-    assert timings.beat_s < timings.hearing_s < timings.hearing_unconnected_s < 2 * timings.suspected_s
+@example(Timings.of(LEAST_S, 2 * LEAST_S))
+@example(Timings.of(MOST_S - 1, MOST_S))
+def test_however_patient_the_cluster_a_broker_is_reached_and_large_deliveries_are_carried(timings: Timings) -> None:
+    assert 2 <= timings.connect_s <= 5
+    assert timings.declare_s + 4 <= timings.set_up_s <= 10
+    assert 2 <= timings.publish_s <= 5
+    assert 2 <= timings.return_s <= 10
+    assert (timings.fetch_s, timings.max_fetch_s, timings.retry_s[0]) == (5, 80, 0.1)
 
 
 @given(timings())
-def test_pauses_and_fetches_only_grow_and_amqps_heartbeat_is_a_number_it_can_say(timings: Timings) -> None:
+def test_a_new_master_can_hear_an_ack_of_its_first_beat_and_waits_longer_without_a_broker(timings: Timings) -> None:
+    assert timings.beat_s < timings.hearing_s < timings.hearing_unconnected_s <= 2 * timings.suspected_s
+
+
+@given(timings())
+def test_pauses_and_fetches_only_grow_and_amqps_heartbeat_alarms_nobody_falsely(timings: Timings) -> None:
     assert timings.beat_s < timings.fetch_s < timings.max_fetch_s
     assert timings.retry_s == tuple(sorted(timings.retry_s))
-    assert 0 < timings.retry_s[0] <= timings.retry_s[-1] <= timings.beat_s
-    assert 1 <= timings.heartbeat_s < 1 << 16
+    assert 2 <= timings.heartbeat_s <= 3
 
 
 @given(SECONDS, SECONDS)
@@ -71,5 +81,5 @@ def test_a_node_can_not_be_unhealthy_before_it_is_suspected(unhealthy_s: float, 
     [(0, 1), (-3, 10), (LEAST_S / 2, 1), (3, MOST_S + 1), (3, inf), (inf, inf), (nan, 10), (3, nan)],
 )
 def test_numbers_that_no_cluster_could_live_with_are_refused(suspected_s: float, unhealthy_s: float) -> None:
-    with pytest.raises(ValueError, match=r"0\.1 s at least.*3600 s at most"):
+    with pytest.raises(ValueError, match=r"0\.1 s at least.*120 s at most"):
         Timings.of(suspected_s, unhealthy_s)

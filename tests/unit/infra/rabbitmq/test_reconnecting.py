@@ -7,6 +7,7 @@ from yarl import URL
 
 from infra.aio.tasks import beside
 from infra.broker.free_ports import free_ports
+from infra.rabbitmq.choice import FAST
 from infra.rabbitmq.reconnecting import keep_session
 from infra.rabbitmq.session import Session
 from replicated_log.timings import DEFAULT
@@ -21,7 +22,7 @@ async def test_addresses_take_turns_and_the_first_failure_of_each_is_told(caplog
     async def never(_: Session) -> None:
         raise AssertionError("nobody listens there")
 
-    async with beside(keep_session(urls, "node", never, never, timings=DEFAULT)):
+    async with beside(keep_session(urls, "node", never, never, timings=DEFAULT, way=FAST)):
         await eventually(lambda: len(failures(caplog)) >= 5, "each is tried, and two once more")
     levels, texts = zip(*failures(caplog)[:5], strict=True)
     assert list(levels) == [logging.WARNING] * 3 + [logging.DEBUG] * 2
