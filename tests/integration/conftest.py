@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.rabbitmq.choice import FAST, WAYS
+from infra.rabbitmq.choice import FAST, PLAIN, WAYS
 from replicated_log.timings import DEFAULT, Timings
 from tests.cluster import IMPATIENT, Cluster, cluster_of
 from tests.container_broker import AnyBroker
@@ -14,7 +14,9 @@ from tests.container_broker import AnyBroker
 NewCluster = Callable[[Mapping[str, Mapping[str, str]]], AbstractAsyncContextManager[Cluster]]
 
 
-BOTH_WAYS = pytest.mark.parametrize("amqp", WAYS)
+BOTH_WAYS = pytest.mark.parametrize("amqp", [FAST, pytest.param(PLAIN, marks=pytest.mark.slow)])
+BOTH_WAYS_ALWAYS = pytest.mark.parametrize("amqp", WAYS)
+"""Also where tests that take long are left out."""
 
 
 @pytest.fixture

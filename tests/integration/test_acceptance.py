@@ -3,9 +3,9 @@
 import asyncio
 
 from tests.cluster import eventually
-from tests.integration.conftest import BOTH_WAYS, NewCluster
+from tests.integration.conftest import BOTH_WAYS_ALWAYS, NewCluster
 
-pytestmark = BOTH_WAYS
+pytestmark = BOTH_WAYS_ALWAYS
 
 
 async def test_the_acceptance_test_of_the_course(new_cluster: NewCluster) -> None:

@@ -23,7 +23,7 @@ from replicated_log.timings import DEFAULT
 from replicated_log.wire.delivery import Envelope
 from tests.cluster import PATIENCE_S, eventually
 from tests.container_broker import AnyBroker
-from tests.integration.conftest import BOTH_WAYS
+from tests.integration.conftest import BOTH_WAYS_ALWAYS
 from tests.management import Management
 
 COUNT = 20 * PREFETCH
@@ -84,7 +84,7 @@ def numbered(number: int) -> Envelope:
     return Envelope("kind", b"%d" % number, {"version": 1}, message_id=f"{number}", reply_to="queue")
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_deliveries_come_in_the_order_of_publishing_and_each_is_confirmed(broker: AnyBroker, amqp: str) -> None:
     node = Node(broker.amqp_url, amqp)
     confirmed: list[tuple[int, bool]] = []
@@ -101,7 +101,7 @@ async def test_deliveries_come_in_the_order_of_publishing_and_each_is_confirmed(
     assert len(node.sessions) == 1
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_what_is_sent_to_a_queue_arrives_in_order(broker: AnyBroker, amqp: str) -> None:
     node = Node(broker.amqp_url, amqp)
     async with node.running() as session:
@@ -112,7 +112,7 @@ async def test_what_is_sent_to_a_queue_arrives_in_order(broker: AnyBroker, amqp:
     assert node.envelopes == [numbered(number) for number in range(COUNT)]
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_the_broker_sends_no_more_than_the_prefetch_until_something_is_settled(
     broker: AnyBroker, amqp: str
 ) -> None:
@@ -133,7 +133,7 @@ async def test_the_broker_sends_no_more_than_the_prefetch_until_something_is_set
         await eventually(lambda: len(node.received) == 2 * PREFETCH, "as many more have arrived")
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_a_publishing_that_the_broker_refuses_is_told(
     broker: AnyBroker, amqp: str, channel: AbstractChannel
 ) -> None:
@@ -155,7 +155,7 @@ async def test_a_publishing_that_the_broker_refuses_is_told(
     assert len(node.sessions) == 1
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_a_consumer_that_the_broker_ends_ends_the_session(
     broker: AnyBroker, amqp: str, channel: AbstractChannel
 ) -> None:
@@ -167,7 +167,7 @@ async def test_a_consumer_that_the_broker_ends_ends_the_session(
         await eventually(lambda: node.received, "it consumes")
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_a_delivery_with_a_property_that_makes_no_sense_costs_no_session(broker: AnyBroker, amqp: str) -> None:
     node = Node(broker.amqp_url, amqp)
     async with aiohttp.ClientSession() as http, node.running() as session:
@@ -181,7 +181,7 @@ async def test_a_delivery_with_a_property_that_makes_no_sense_costs_no_session(b
     assert len(node.sessions) == 1
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_what_is_sound_arrives_behind_as_many_deliveries_that_make_no_sense_as_may_be_unsettled(
     broker: AnyBroker, amqp: str, channel: AbstractChannel
 ) -> None:
@@ -198,7 +198,7 @@ async def test_what_is_sound_arrives_behind_as_many_deliveries_that_make_no_sens
         await eventually(arrives, "a sound one arrives, be it in another session")
 
 
-@BOTH_WAYS
+@BOTH_WAYS_ALWAYS
 async def test_a_consumer_that_is_refused_leaves_the_queue_as_it_is(
     broker: AnyBroker, amqp: str, caplog: pytest.LogCaptureFixture
 ) -> None:
