@@ -31,12 +31,11 @@ from replicated_log.secondary.decisions import Decision, Notice, Persist, Send
 from replicated_log.secondary.delay_line import DelayLine
 from replicated_log.secondary.outstanding_fetch import OutstandingFetch
 from replicated_log.secondary.persist_queue import PersistQueue
-from replicated_log.secondary.reorder_buffer import ReorderBuffer
+from replicated_log.secondary.reorder_buffer import MAX_EARLY_BYTES, ReorderBuffer
 from replicated_log.timings import DEFAULT, Timings
 from replicated_log.wire.batch import START, Batch, Position
 from replicated_log.wire.delivery import DIVERGED, FOLLOWING, JOINING, Ack, Beat, Fetch, Fetched, LiveBatches, ReignId
 
-MAX_EARLY_BYTES: Final = 16 << 20
 MAX_DELAYED_ACKS: Final = 1 << 16
 _MAX_NOTICES: Final = 1000
 

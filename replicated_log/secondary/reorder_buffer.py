@@ -1,7 +1,12 @@
 """Batches that came too early: before the batches that they follow."""
 
+from typing import Final
+
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import ReignId
+
+MAX_EARLY_BYTES: Final = 16 << 20
+"""What a secondary keeps of them."""
 
 
 class ReorderBuffer:

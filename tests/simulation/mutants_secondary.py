@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from replicated_log.secondary import intake as intake_module
 from replicated_log.secondary.intake import Intake
 from replicated_log.secondary.outstanding_fetch import OutstandingFetch
 from replicated_log.secondary.reorder_buffer import ReorderBuffer
@@ -96,7 +95,7 @@ def _(surgeon: Surgeon) -> None:
 @mutant("live deliveries fill the buffer and starve the fetch")
 def _(surgeon: Surgeon) -> None:
     def plan_fetch(real: Around, intake: Intake, now: float) -> None:
-        if intake._early._bytes <= intake_module.MAX_EARLY_BYTES - 200:
+        if intake._early._bytes <= intake._early._max_bytes - 200:
             real(intake, now)
 
     surgeon.around(Intake, "_plan_fetch", plan_fetch)

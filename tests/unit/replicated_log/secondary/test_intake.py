@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import replicated_log.secondary.intake
-from replicated_log.secondary.intake import MAX_EARLY_BYTES
 from replicated_log.secondary.persist_queue import MAX_COMMIT_BYTES, MAX_PENDING_BYTES
+from replicated_log.secondary.reorder_buffer import MAX_EARLY_BYTES
 from replicated_log.wire.batch import Batch
 from replicated_log.wire.delivery import FOLLOWING
 from tests.unit.builders import OTHER_LOG_ID, make_batch, make_batches, make_beat, make_live
@@ -140,7 +139,7 @@ def test_the_first_of_the_early_batches_are_kept_and_those_beyond_the_bound_drop
 
 
 def test_early_batches_that_have_become_late_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicated_log.secondary.intake, "MAX_EARLY_BYTES", len(LOG[1].data))
+    monkeypatch.setattr("replicated_log.secondary.intake.MAX_EARLY_BYTES", len(LOG[1].data))
     driven = following_intake()
     driven.receive(make_live(LOG[1]))
     driven.answer(*LOG[:2])
