@@ -30,7 +30,7 @@ def find_or_install() -> Path:
 
 def _install() -> None:
     services = ["rabbitmq-server.service"]
-    if find_program("epmd") is None:  # otherwise Erlang is here for somebody else, and stays as it is
+    if find_program("epmd") is None:  # otherwise Erlang was here before, and stays as it is
         services += ["epmd.service", "epmd.socket"]
     try:
         install("rabbitmq-server", services=services, users=["rabbitmq", "epmd"])

@@ -129,7 +129,7 @@ class PlainInbound:
             self._ended(f"delivery {number} came after {self._last}")
             return
         for missing in range(self._last + 1, number):
-            # aio-pika could not make a message of it, and has called nobody back.
+            # aio-pika could not make a message of it, and has not called back.
             receive(_Received(Envelope(f"(unreadable: number {missing} of its channel)", b""), _settled_with_the_next))
         self._last = number
         receive(_Received(_envelope(message), lambda: self._to_settle.put_nowait(message)))

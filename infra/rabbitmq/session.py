@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class Session:
     """A node's two connections, both up until :meth:`lost` raises.
 
-    The functions that are handed to it must not raise: nobody would hear of it.
+    The functions that are handed to it must not raise: their errors would be lost.
     """
 
     def __init__(self, publishing: Transport, consuming: Transport, tasks: asyncio.TaskGroup, timings: Timings) -> None:
@@ -146,7 +146,7 @@ class Session:
     def publish(self, exchange: str, envelope: Envelope, confirmed: Callable[[bool], None]) -> None:
         """Publish, in the order of the calls. ``confirmed`` is told whether the broker has taken it, or refused.
 
-        Once the session is over, nobody is told any more, be it published or not.
+        Once the session is over, ``confirmed`` is not called any more, be it published or not.
         """
 
         def on_confirm(taken: bool) -> None:

@@ -15,7 +15,7 @@ Take = Callable[[int, bytes], bool]
 
 
 class Incoming(asyncio.StreamReader):
-    """The stream that aiormq reads, without the frames that somebody takes.
+    """The stream that aiormq reads, without the frames that a channel of ours takes.
 
     aiormq reads a frame piece by piece, and hands it from task to task; before each step the event loop does all else
     that waits. A frame that is taken here is dealt with in the turn of the event loop in which it comes.
