@@ -8,6 +8,8 @@ BIN := .venv/bin
 # Most tests wait most of the time, so that there may be more workers than cores. In the order of the directories, the
 # long ones come first.
 PYTEST = $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# How pytest ends when there was nothing to run.
+NO_TESTS := 5
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r
 RESOLVE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
@@ -27,7 +29,8 @@ test: .venv/dev.stamp ## run the tests that take no long time; TESTS=tests/unit 
 
 test-all: WORKERS ?= 4
 test-all: .venv/dev.stamp ## run all tests, up to 20 minutes; TESTS and BROKER as above, FUZZ_REQUESTS=n, WORKERS=n at once
-	@exec $(PYTEST) $(OPTIONS) $(TESTS)
+	@$(PYTEST) -m "not alone" $(OPTIONS) $(TESTS) || [ $$? = $(NO_TESTS) ]
+	@$(BIN)/python -m pytest --quiet -m alone $(OPTIONS) $(TESTS) || [ $$? = $(NO_TESTS) ]
 
 simulate: .venv/dev.stamp ## run cluster histories under virtual time; SEEDS=n, FROM=seed to repeat some
 	@exec $(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(FROM),--from $(FROM))

@@ -43,6 +43,7 @@ async def look_at(late: Node, cluster: Cluster) -> Seen:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @BOTH_WAYS
 async def test_a_secondary_a_million_records_behind_catches_up_under_load(new_cluster: NewCluster) -> None:
     async with new_cluster({"node1": {}, "late": {}}) as cluster:
