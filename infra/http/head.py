@@ -1,5 +1,6 @@
 """What the head of a request says: read by httptools, and refused where two readers could understand it differently."""
 
+import re
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -19,7 +20,8 @@ _MAX_LENGTH_DIGITS: Final = 19
 
 Headers = CIMultiDictProxy[str]
 
-_VERSIONS: Final = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
+_VERSIONS: Final = frozenset({"1.1", "1.0"})
+_TARGET: Final = re.compile(rb"[!-~]+")
 _NOT_PLAIN: Final = frozenset({b"connection", b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 _KEEP_ALIVE: Final = b"keep-alive"
 _SINGLE: Final = frozenset(
@@ -48,19 +50,17 @@ class Head:
 
     __slots__ = ("_fields", "body_bytes", "is_plain", "method", "size", "target")
 
-    def __init__(self, size: int, request_line: bytes, fields: list[tuple[bytes, bytes]]) -> None:
-        """Raises HttpProblem (400)."""
-        parts = request_line.split(b" ")
-        if len(parts) != 3 or parts[2] not in _VERSIONS:
-            raise bad_request("the first line must be a method, a target and HTTP/1.1, each after one blank")
+    def __init__(
+        self, size: int, method: bytes, target: bytes, *, is_newer: bool, fields: list[tuple[bytes, bytes]]
+    ) -> None:
+        """``target`` is printable ASCII, and not empty; ``is_newer``: HTTP/1.1, not 1.0. Raises HttpProblem (400)."""
         self.size = size
-        self.method = parts[0].decode()
-        self.target = parts[1].decode()
+        self.method = method.decode()
+        self.target = target.decode()
         self._fields = fields
         values = {name.lower(): value for name, value in fields}
         if len(values) < len(fields):
             _check_single(fields)
-        is_newer = parts[2] == b"HTTP/1.1"
         if b"host" not in values and is_newer:
             raise bad_request("the header has no field Host")
         self.is_plain = is_newer and (_NOT_PLAIN.isdisjoint(values) or self._only_keeps_alive())
@@ -95,17 +95,21 @@ class Head:
         )
 
 
-class _Fields:
-    """What httptools finds. Were it the reader itself, parser and reader would hold each other for too long."""
+class _Found:
+    """What httptools finds in a head. Were it the reader itself, parser and reader would be a reference cycle."""
 
-    __slots__ = ("found", "is_whole")
+    __slots__ = ("fields", "is_whole", "target")
 
     def __init__(self) -> None:
-        self.found: list[tuple[bytes, bytes]] = []
+        self.target = b""
+        self.fields: list[tuple[bytes, bytes]] = []
         self.is_whole = False
 
+    def on_url(self, piece: bytes) -> None:
+        self.target += piece
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.found.append((name, value))
+        self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.is_whole = True
@@ -114,13 +118,13 @@ class _Fields:
 class HeadReader:
     """Reads one head, in as many pieces as it comes. Invariant: its parser is never given a byte behind the head."""
 
-    __slots__ = ("_fields", "_limits", "_parser", "_read")
+    __slots__ = ("_found", "_limits", "_parser", "_read")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._fields = _Fields()
+        self._found = _Found()
         self._read = 0
-        self._parser = HttpRequestParser(self._fields)
+        self._parser = HttpRequestParser(self._found)
 
     def read(self, data: bytes) -> Head | None:
         """The head that ``data`` begins with; None while its end is missing: then call again with more behind it.
@@ -138,7 +142,7 @@ class HeadReader:
         except HttpParserError as error:
             raise bad_request(str(error)) from error
         self._read = size
-        if len(self._fields.found) > self._limits.fields:
+        if len(self._found.fields) > self._limits.fields:
             raise bad_request(f"the header has more than {self._limits.fields} fields")
         if size > self._limits.line_bytes:
             self._check_lines(data[:size])
@@ -146,9 +150,17 @@ class HeadReader:
             if size >= MAX_HEAD_BYTES:
                 raise _too_large(f"the request's header exceeds {MAX_HEAD_BYTES} bytes")
             return None
-        if not self._fields.is_whole:
+        if not self._found.is_whole:
             raise bad_request("the header does not end where its empty line is")
-        return Head(size, data[: data.index(b"\r\n")], self._fields.found)
+        return self._head(size, data[: data.index(b"\r\n")])
+
+    def _head(self, size: int, line: bytes) -> Head:
+        """``line`` is the request's first. What httptools found in it is taken only if that is the whole line."""
+        method, target, version = self._parser.get_method(), self._found.target, self._parser.get_http_version()
+        is_whole_line = line == b"%b %b HTTP/%b" % (method, target, version.encode())
+        if not is_whole_line or version not in _VERSIONS or not _TARGET.fullmatch(target):
+            raise bad_request("the first line must be a method, a target and HTTP/1.1, each after one blank")
+        return Head(size, method, target, is_newer=version == "1.1", fields=self._found.fields)
 
     def _check_lines(self, data: bytes) -> None:
         most = self._limits.line_bytes

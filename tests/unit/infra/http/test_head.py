@@ -35,6 +35,9 @@ TARGETS = st.sampled_from(
         b"http:///a",
         b"a",
         b"?",
+        b"",
+        b"/a\nX:y",
+        b"/a\tb",
     ]
 )
 VERSIONS = st.sampled_from([b"HTTP/1.1"] * 20 + [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"RTSP/1.0", b"", b"http/1.1"])
@@ -188,6 +191,11 @@ def test_a_head_in_pieces_is_what_it_is_as_a_whole(data: bytes, cuts: list[int])
         b"GET / HTTP/1.1\r\nHost: node\r\nX: a\r\n b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: node\r\nX: \0\r\n\r\n",
         b"GET  / HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"GET /text\nX:y HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"GET /\r\nX:y HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"GET  HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"CONNECT  HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"CONNECT HTTP/1.1\r\nHost: node\r\n\r\n",
         b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"CONNECT a:80 HTTP/1.1\r\nHost: node\r\nContent-Length: 3\r\n\r\n",
         b"\n\r\nGET / HTTP/1.1\r\nHost: node\r\n\r\n",
