@@ -14,6 +14,7 @@ from aiohttp import web
 from infra.http.head import CHUNKED, Head, Headers
 from infra.http.keyed_heads import KEY, KeyedHeads
 from infra.http.known_heads import KnownHeads
+from infra.http.problems import failure
 
 MAX_DIRECT_BYTES: Final = 1 << 16
 """Of a body."""
@@ -63,20 +64,24 @@ class DirectRequests:
         return None if known is None else known.meaning
 
     def keyed_target(self, data: bytes) -> tuple[Target, bytes] | None:
-        """What handles ``data``, and its body, if that is one whole request whose head is known but for its key."""
+        """What handles ``data``, and its body, if that is one whole request whose head is known but for its key.
+
+        Raises HttpProblem (500) when the route fails.
+        """
         found = self._keyed.find(data)
         if found is None:
             return None
         head, headers, size = found
         if len(data) != size + head.body_bytes:
             return None
-        handler = self.routes[head.method, head.target](headers)
+        handler = _handler(self.routes[head.method, head.target], head.method, head.target, headers)
         return None if handler is None else (Target(handler, head.method, head.target), data[size:])
 
     def target(self, head: Head, data: bytes) -> Target | None:
         """What handles the request that ``data`` begins with; None leaves it to the library.
 
         ``head`` is the request's. It is remembered, if it may come again.
+        Raises HttpProblem (500) when the route fails.
         """
         route = self.routes.get((head.method, head.target))
         if route is None:
@@ -88,7 +93,7 @@ class DirectRequests:
         if len(data) < head.size + head.body_bytes:
             return None
         headers = head.headers
-        handler = route(headers)
+        handler = _handler(route, head.method, head.target, headers)
         if handler is None:
             return None
         target = Target(handler, head.method, head.target)
@@ -100,3 +105,10 @@ class DirectRequests:
         else:
             self.heads.learn(data[: head.size], head.body_bytes, target)
         return target
+
+
+def _handler(route: DirectRoute, method: str, target: str, headers: Headers) -> DirectHandler | None:
+    try:
+        return route(headers)
+    except Exception as error:
+        raise failure(method, target, error, appended="no") from error

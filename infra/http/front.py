@@ -73,8 +73,14 @@ class Front(ReplyingConnection):
                 body = None if self._known is None else self._known.body_in(data)
             if self._known is not None and body is not None:
                 target = self._known.meaning
-            elif keyed := self._direct.keyed_target(data):
-                target, body = keyed
+            else:
+                try:
+                    keyed = self._direct.keyed_target(data)
+                except HttpProblem as problem:
+                    self._end(problem)
+                    return
+                if keyed is not None:
+                    target, body = keyed
             if body is not None:
                 if self.handled(target, body):
                     return

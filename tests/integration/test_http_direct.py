@@ -221,3 +221,18 @@ def test_a_handler_that_fails_is_answered_as_one_of_the_library_is(caplog: pytes
         assert "POST '/direct' failed: on purpose" in caplog.text
         client.sendall(direct_post(b"a"))
         assert one_answer(client) == (200, "directly: a")
+
+
+@pytest.mark.parametrize("key", [b"a", None], ids=["with a head that is known but for its key", "with a new head"])
+def test_a_route_that_fails_is_answered_and_its_connection_closed(
+    key: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served() as server, connected(server) as client:
+        if key is not None:
+            client.sendall(direct_post(b"abc", b"Idempotency-Key: %b\r\n" % key))
+            assert one_answer(client) == (200, "directly: abc")
+        client.sendall(direct_post(b"abc", b"Idempotency-Key: fail\r\n"))
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"]) == (500, "internal-error", "no")
+        assert "POST '/direct' failed: on purpose" in caplog.text
+        assert client.recv(1) == b""
