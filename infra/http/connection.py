@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 class Connection(asyncio.Protocol):
     """Closed when there is no request for long, when a head does not come to its end, or when answers are not taken.
 
-    Invariant: once ``is_closing``, nothing that comes is looked at, and nothing is written.
+    Invariants: once ``is_closing``, nothing that comes is looked at, and nothing is written. While ``is_free``, the
+    connection is not closing, and no head's time is running.
     """
 
     def __init__(self, limits: Limits, budget: Budget) -> None:
@@ -53,6 +54,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self.is_closing = True
+        self.is_free = False
         self.hold(0)
         for timer in (self._idle_timer, self._head_timer, self._stuck_timer, self._linger_timer):
             if timer is not None:
@@ -91,10 +93,14 @@ class Connection(asyncio.Protocol):
             self._head_timer = self.loop.call_later(self.limits.header_s, self._refuse_slow_head)
 
     def head_is_there(self) -> None:
-        """The head's time is no longer counted."""
+        """No beginning of a head is here any more: none has its time running."""
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def end(self, problem: HttpProblem | None = None) -> None:
+        """Close the connection, unless it is, with ``problem`` said before, and drop what was read of requests."""
+        raise NotImplementedError
 
     def refuse(self, problem: HttpProblem) -> None:
         """Say why no request on this connection is answered any more, and close it."""
@@ -110,6 +116,7 @@ class Connection(asyncio.Protocol):
         if self.is_closing:
             return
         self.is_closing = True
+        self.is_free = False
         self.head_is_there()
         if not lingers or self.wire.is_closing():
             self.wire.close()
@@ -130,7 +137,7 @@ class Connection(asyncio.Protocol):
     def _refuse_slow_head(self) -> None:
         self._head_timer = None
         detail = f"the header was not there after {self.limits.header_s:g} s"
-        self.refuse(HttpProblem(408, "slow-header", detail, retry="safe"))
+        self.end(HttpProblem(408, "slow-header", detail, retry="safe"))
 
     def _close_if_stuck(self) -> None:
         unsent = self.wire.get_write_buffer_size()

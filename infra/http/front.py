@@ -56,7 +56,6 @@ class Front(ReplyingConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._fronts.discard(self)
-        self.is_free = False
         self._rest = b""
         if self._library is not None:
             self._library.protocol.connection_lost(exc)
@@ -77,7 +76,7 @@ class Front(ReplyingConnection):
                 try:
                     keyed = self._direct.keyed_target(data)
                 except HttpProblem as problem:
-                    self._end(problem)
+                    self.end(problem)
                     return
                 if keyed is not None:
                     target, body = keyed
@@ -102,7 +101,7 @@ class Front(ReplyingConnection):
     def stop(self) -> asyncio.Event | None:
         """Close the connection: at once, or when the request under way is answered; what is returned is set then."""
         if self.is_closing or not self._is_busy():
-            self._end()
+            self.end()
             return None
         self._stopped = asyncio.Event()
         return self._stopped
@@ -111,14 +110,14 @@ class Front(ReplyingConnection):
         """The answer to the request under way is written. Another one may begin, unless it ``is_last``."""
         self.last_used_s = self.loop.time()
         if is_last or self._last_words is not None or self._stopped is not None or self.is_closing:
-            self._end(self._last_words)
+            self.end(self._last_words)
         elif self._rest or self.held or self.is_paused or not self._library_reads:
             self._go_on()
         else:
             self.is_free = not self._goes_on
 
     def library_closes(self) -> None:
-        self._end()
+        self.end()
 
     def library_reads(self, *, reads: bool) -> None:
         self._library_reads = reads
@@ -166,7 +165,7 @@ class Front(ReplyingConnection):
                     break
                 refused = False
         except HttpProblem as problem:
-            self._end(problem)
+            self.end(problem)
         finally:
             self._goes_on = False
         if not self.is_closing:
@@ -180,12 +179,14 @@ class Front(ReplyingConnection):
         if size != self.held and not self.hold(size):
             problem = self.budget.overloaded()
             if not is_busy:
-                self._end(problem)
+                self.end(problem)
                 return
             self._last_words = problem
             self._rest = b""
         self.is_free = not (is_busy or self._rest or self.is_paused)
-        if self._rest and not is_busy and not self.is_paused:
+        if not self._rest:
+            self.head_is_there()
+        elif not is_busy and not self.is_paused:
             self.await_head()
         self.read(reads=self._library_reads and len(self._rest) <= MAX_WAITING_BYTES)
 
@@ -241,7 +242,7 @@ class Front(ReplyingConnection):
         self.wire.write(response_bytes(problem.status, problem.raw_headers(), problem.body()))
         self.last_used_s = self.loop.time()
 
-    def _end(self, problem: HttpProblem | None = None) -> None:
+    def end(self, problem: HttpProblem | None = None) -> None:
         """Close the connection, unless it is, once what was written is sent, ``problem`` behind that."""
         self.is_free = False
         self._rest = b""

@@ -100,6 +100,20 @@ def test_a_second_header_that_does_not_come_to_its_end_is_refused_after_the_firs
         assert client.recv(1) == b""
 
 
+def test_an_empty_line_in_two_pieces_is_no_header_that_does_not_come_to_its_end() -> None:
+    with served(header_s=0.2, idle_s=1) as server, connected(server) as client:
+        for piece in (b"\r", b"\n"):
+            client.sendall(piece)
+            patiently(lambda: server.has_read(client), "the piece is read")
+        assert client.recv(1) == b"", "closed when it was idle for long, without a 408"
+
+
+def test_half_of_an_empty_line_does_not_keep_a_connection_open() -> None:
+    with served(header_s=0.2) as server, connected(server) as client:
+        client.sendall(b"\r")
+        assert one_answer(client)[1]["code"] == "slow-header"
+
+
 def test_a_handler_may_take_longer_than_a_header() -> None:
     with served(header_s=0.1, body_s=0.5) as server, closing(server.connect()) as client:
         client.sendall(POST + b"Content-Length: 3\r\n\r\n")

@@ -50,6 +50,15 @@ def test_heads_that_are_not_whole_are_counted_together_and_the_one_too_many_is_r
             assert one_answer(second) == (200, "3 characters")
 
 
+def test_a_head_that_was_refused_as_slow_is_no_longer_counted() -> None:
+    with served(bodies_bytes=10_000, header_s=0.2) as server, closing(server.connect()) as slow:
+        slow.sendall(BEGINNING + b"a" * 8000)
+        assert one_answer(slow)[1]["code"] == "slow-header"
+        assert exchange(server, POST + b"Connection: close\r\nContent-Length: 5000\r\n\r\n" + bytes(5000)) == [
+            (200, "5000 characters")
+        ]
+
+
 def test_a_body_that_becomes_too_much_is_refused_in_its_midst() -> None:
     with served(bodies_bytes=20_000) as server, closing(server.connect()) as client:
         client.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 30000\r\n\r\n")
