@@ -22,6 +22,24 @@ class Connection(asyncio.Protocol):
     connection is not closing, and no head's time is running.
     """
 
+    __slots__ = (
+        "_head_timer",
+        "_idle_timer",
+        "_linger_timer",
+        "_reads",
+        "_stuck_timer",
+        "_unsent",
+        "budget",
+        "held",
+        "is_closing",
+        "is_free",
+        "is_writing_paused",
+        "last_used_s",
+        "limits",
+        "loop",
+        "wire",
+    )
+
     def __init__(self, limits: Limits, budget: Budget) -> None:
         self.limits = limits
         self.budget = budget
@@ -31,7 +49,7 @@ class Connection(asyncio.Protocol):
         self.is_closing = False
         self.is_free = True
         """There is no request, nor the beginning of one, nor an answer that is not taken."""
-        self.is_paused = False
+        self.is_writing_paused = False
         """The client has not taken all that is to be sent."""
         self.last_used_s = self.loop.time()
         """When a request was answered here, by the loop's clock."""
@@ -61,12 +79,12 @@ class Connection(asyncio.Protocol):
                 timer.cancel()
 
     def pause_writing(self) -> None:
-        self.is_paused = True
+        self.is_writing_paused = True
         self._unsent = self.wire.get_write_buffer_size()
         self._stuck_timer = self.loop.call_later(self.limits.stuck_s, self._close_if_stuck)
 
     def resume_writing(self) -> None:
-        self.is_paused = False
+        self.is_writing_paused = False
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
             self._stuck_timer = None

@@ -20,7 +20,9 @@ _MAX_LENGTH_DIGITS: Final = 19
 
 Headers = CIMultiDictProxy[str]
 
-_VERSIONS: Final = frozenset({"1.1", "1.0"})
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
+_VERSIONS: Final = {"1.1": b" HTTP/1.1", "1.0": b" HTTP/1.0"}
+"""By what httptools calls them: how they end the request line."""
 _TARGET: Final = re.compile(rb"[!-~]+")
 _NOT_PLAIN: Final = frozenset({b"connection", b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 _KEEP_ALIVE: Final = b"keep-alive"
@@ -129,6 +131,8 @@ class HeadReader:
     def read(self, data: bytes) -> Head | None:
         """The head that ``data`` begins with; None while its end is missing: then call again with more behind it.
 
+        No more than MAX_HEAD_BYTES of ``data`` are looked at.
+
         Raises HttpProblem: 400 when it is no head, as soon as that is clear, and 431 when it is too large.
         """
         if not self._read and data[:1] in {b"\r", b"\n"}:
@@ -157,8 +161,8 @@ class HeadReader:
     def _head(self, size: int, line: bytes) -> Head:
         """``line`` is the request's first. What httptools found in it is taken only if that is the whole line."""
         method, target, version = self._parser.get_method(), self._found.target, self._parser.get_http_version()
-        is_whole_line = line == b"%b %b HTTP/%b" % (method, target, version.encode())
-        if not is_whole_line or version not in _VERSIONS or not _TARGET.fullmatch(target):
+        end = _VERSIONS.get(version)
+        if end is None or line != method + b" " + target + end or not _TARGET.fullmatch(target):
             raise bad_request("the first line must be a method, a target and HTTP/1.1, each after one blank")
         return Head(size, method, target, is_newer=version == "1.1", fields=self._found.fields)
 
@@ -168,16 +172,10 @@ class HeadReader:
             raise _too_large(f"the request's first line or a header field exceeds {most} bytes")
 
 
-def without_empty_lines(data: bytes) -> bytes:
-    """What is behind the empty lines that some clients send between requests; they are no part of the next one."""
-    if data[:1] != b"\r":
-        return data
-    rest = data.lstrip(b"\r\n")
-    size = len(data) - len(rest)
-    # All of them are pairs; the last may lack its end yet.
-    if data[:size] != (b"\r\n" * (size // 2 + 1))[:size] or (rest and size % 2):
-        raise bad_request("a request begins with a method")
-    return data[size - size % 2 :]
+def behind_empty_lines(data: bytes, begin: int) -> int:
+    """Where ``data`` goes on behind the empty lines at ``begin``: some clients send such between requests."""
+    lines = _EMPTY_LINES.match(data, begin)
+    return begin if lines is None else lines.end()
 
 
 def bad_request(reason: str) -> HttpProblem:

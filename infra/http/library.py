@@ -67,7 +67,7 @@ class LibraryHalf(asyncio.Transport):
         self.held = len(data)
         self.protocol.data_received(data)
 
-    def go_on(self, data: bytes) -> None:
+    def give_body(self, data: bytes) -> None:
         """Give the library more of the body."""
         assert self.under_way is not None
         self.held += len(data)

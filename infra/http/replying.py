@@ -13,6 +13,8 @@ from infra.http.raw import response_bytes
 class ReplyingConnection(Connection):
     """Invariant: at most one direct request is under way, and its answer is written once at most."""
 
+    __slots__ = ("_forget", "is_replying")
+
     def __init__(self, limits: Limits, budget: Budget) -> None:
         super().__init__(limits, budget)
         self.is_replying = False

@@ -4,6 +4,7 @@ import logging
 import socket
 import time
 from contextlib import closing, suppress
+from itertools import pairwise
 from typing import Final
 
 import pytest
@@ -17,6 +18,7 @@ from tests.http_server import (
     STILL_S,
     Answer,
     Served,
+    answers,
     connected,
     direct_post,
     exchange,
@@ -37,6 +39,26 @@ def test_requests_are_served_one_after_the_other_on_a_connection() -> None:
             (200, "0 characters"),
             (200, "0 characters"),
         ]
+
+
+def test_others_have_their_turn_among_many_requests_that_come_at_once() -> None:
+    many = 1000
+    begun = [0]
+    with served() as server, closing(server.connect()) as client:
+
+        def take_turn() -> None:
+            if begun[-1] != server.routed:
+                begun.append(server.routed)
+            if server.routed < many:
+                server.loop.call_soon(take_turn)
+
+        server.loop.call_soon_threadsafe(take_turn)
+        server.send_whole(client, direct_post(b"a") * many + LAST_GET)
+        received = b""
+        while piece := client.recv(1 << 16):
+            received += piece
+        assert len(answers(received)) == many + 1
+    assert max(after - before for before, after in pairwise(begun)) < many // 5
 
 
 NOT_HTTP = [
