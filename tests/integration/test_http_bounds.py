@@ -188,6 +188,16 @@ def test_a_body_with_a_bad_chunk_is_refused_at_once_though_its_beginning_was_wel
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+def test_a_body_in_chunks_that_are_too_small_is_refused() -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert client.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        with suppress(ConnectionError):
+            client.sendall(b"1\r\na\r\n" * 50_000)
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (400, "broken-body", "no", "no")
+
+
 @pytest.mark.parametrize(
     "field", [b"Content-Encoding: gzip", b"Content-Encoding: br, gzip", b"Transfer-Encoding: gzip, chunked"]
 )
