@@ -15,13 +15,12 @@ from infra.http.limits import Limits
 from infra.http.problems import HttpProblem, log_refusal
 from infra.http.raw import response_bytes
 from infra.http.replying import ReplyingConnection
+from infra.http.unhandled import Unhandled
 
 MAX_BEGUN_AT_ONCE: Final = 64
 """Requests of one client that are begun before others have their turn."""
-MAX_PASSED_BYTES: Final = 1 << 14
-"""Of requests that were begun, kept until what is behind them is copied to the beginning."""
-MAX_WAITING_BYTES: Final = 1 << 16
-"""Of requests behind the one under way. A client that sends more waits until that is answered."""
+MAX_WAITING_BYTES: Final = 1 << 20
+"""Of requests behind the one under way. When a client sends more, none of them is handled."""
 
 
 class Front(ReplyingConnection):
@@ -32,8 +31,6 @@ class Front(ReplyingConnection):
     """
 
     __slots__ = (
-        "_at",
-        "_data",
         "_direct",
         "_fronts",
         "_is_beginning",
@@ -45,6 +42,7 @@ class Front(ReplyingConnection):
         "_reader",
         "_server",
         "_stopped",
+        "_unhandled",
     )
 
     def __init__(
@@ -59,11 +57,9 @@ class Front(ReplyingConnection):
         """The last known head that came."""
         self._library: LibraryHalf | None = None
         self._library_reads = True
-        self._data = b""
-        self._at = 0
-        """Where in ``_data`` what was read, and is not of the request under way, begins."""
+        self._unhandled = Unhandled()
         self._reader: HeadReader | None = None
-        """Has read some of what begins there."""
+        """Has read some of what is unhandled."""
         self._is_beginning = False
         """Requests are being begun, by a caller of this one."""
         self._next_turn: asyncio.Handle | None = None
@@ -79,7 +75,7 @@ class Front(ReplyingConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._fronts.discard(self)
-        self._drop_waiting()
+        self._unhandled.clear()
         if self._library is not None:
             self._library.protocol.connection_lost(exc)
         if self._stopped is not None:
@@ -136,7 +132,7 @@ class Front(ReplyingConnection):
             self.end(self._problem_after_answer)
         elif self._is_beginning:
             pass
-        elif self._data or self.held or self.is_writing_paused or not self._library_reads:
+        elif self._unhandled.data or self.held or self.is_writing_paused or not self._library_reads:
             self._begin_requests()
         else:
             self.is_free = True
@@ -149,22 +145,14 @@ class Front(ReplyingConnection):
         self.read(reads=self.is_closing or self._has_room())
 
     def library_releases(self) -> None:
-        self.hold(self._waiting_bytes())
+        self.hold(len(self._unhandled))
 
     def _is_busy(self) -> bool:
         return self.is_replying or (self._library is not None and self._library.under_way is not None)
 
-    def _waiting_bytes(self) -> int:
-        return len(self._data) - self._at
-
     def _has_room(self) -> bool:
         """Whether more is to be read of what the client sends."""
-        return self._library_reads and self._next_turn is None and self._waiting_bytes() <= MAX_WAITING_BYTES
-
-    def _drop_waiting(self) -> None:
-        self._data = b""
-        self._at = 0
-        self._reader = None
+        return self._library_reads and self._next_turn is None and len(self._unhandled) <= MAX_WAITING_BYTES
 
     def _receive(self, data: bytes, *, left_to_library: bool) -> None:
         if self.is_closing or self._problem_after_answer is not None:
@@ -173,8 +161,7 @@ class Front(ReplyingConnection):
         if library is not None and library.under_way is not None and not library.under_way.has_ended:
             taken = self._continue_body(library, library.under_way, data)
             data = data[taken:]
-        self._data = self._data[self._at :] + data if self._data else data
-        self._at = 0
+        self._unhandled.append(data)
         self._begin_requests(left_to_library=left_to_library)
 
     def _continue_body(self, library: LibraryHalf, framing: Framing, data: bytes) -> int:
@@ -212,7 +199,7 @@ class Front(ReplyingConnection):
 
     def _begin_some(self, *, left_to_library: bool) -> None:
         for _ in range(MAX_BEGUN_AT_ONCE):
-            if self._at == len(self._data) or self._is_busy() or self.is_writing_paused or self.is_closing:
+            if not self._unhandled or self._is_busy() or self.is_writing_paused or self.is_closing:
                 return
             if not self._begin(left_to_library=left_to_library):
                 return
@@ -225,75 +212,77 @@ class Front(ReplyingConnection):
 
     def _settle(self) -> None:
         """Bring what follows from the bytes at hand up to date, and drop them when there are too many of them."""
-        if self._at == len(self._data):
-            self._data = b""
-            self._at = 0
-        elif self._at > MAX_PASSED_BYTES:
-            self._data = self._data[self._at :]
-            self._at = 0
+        self._unhandled.compact()
         is_busy = self._is_busy()
+        if is_busy and len(self._unhandled) > MAX_WAITING_BYTES:
+            # To read no more would hide that the client goes away.
+            self._refuse_waiting(_too_much_waits())
         library_held = 0 if self._library is None else self._library.held
-        size = library_held + self._waiting_bytes()
-        if size != self.held and not self.hold(size):
-            problem = self.budget.overloaded()
+        if not self.hold(library_held + len(self._unhandled)):
             if not is_busy:
-                self.end(problem)
+                self.end(self.budget.overloaded())
                 return
-            self._problem_after_answer = problem
-            self._drop_waiting()
-        self.is_free = not (is_busy or self._data or self.is_writing_paused)
-        if not self._data:
+            self._refuse_waiting(self.budget.overloaded())
+        self.is_free = not (is_busy or self._unhandled.data or self.is_writing_paused)
+        if not self._unhandled.data:
             self.head_is_there()
         elif not (is_busy or self.is_writing_paused or self._next_turn is not None):
             self.await_head()
         self.read(reads=self._has_room())
+
+    def _refuse_waiting(self, problem: HttpProblem) -> None:
+        """Say ``problem`` behind the answer to the request under way, and handle nothing that the client sends."""
+        self._problem_after_answer = problem
+        self._unhandled.clear()
+        self.hold(0 if self._library is None else self._library.held)
 
     def _begin(self, *, left_to_library: bool) -> bool:
         """Begin the request at the beginning of what is there. False: more of it must come before. Raises HttpProblem.
 
         ``left_to_library``: its direct handler has left it to the library.
         """
-        data = self._data
+        unhandled = self._unhandled
+        data = unhandled.data
         if self._reader is None:
-            self._at = behind_empty_lines(data, self._at)
-            if data[self._at : self._at + 2] in (b"", b"\r"):  # Not in a set: that would hash them.
+            unhandled.begin = behind_empty_lines(data, unhandled.begin)
+            if data[unhandled.begin : unhandled.begin + 2] in (b"", b"\r"):
                 return False
-            if (known := self._direct.library_head(data, self._at)) is not None:
+            if (known := self._direct.library_head(data, unhandled.begin)) is not None:
                 self.head_is_there()
                 self._begin_in_library(known)
                 return True
             self._reader = HeadReader(self.limits)
-        head = self._reader.read(data[self._at : self._at + MAX_HEAD_BYTES])
+        begin = unhandled.begin
+        head = self._reader.read(data[begin : begin + MAX_HEAD_BYTES])
         if head is None:
             return False
         self._reader = None
         self.head_is_there()
-        target = None if left_to_library else self._direct.target(head, data, self._at)
+        target = None if left_to_library else self._direct.target(head, data, begin)
         if target is not None:
-            begin = self._at + head.size
-            end = begin + head.body_bytes
-            self._at = end
-            if self.handled(target, data[begin:end]):
+            body = data[begin + head.size : begin + head.size + head.body_bytes]
+            unhandled.begin += head.size + head.body_bytes
+            if self.handled(target, body):
                 return True
-            self._at = begin - head.size
+            unhandled.begin = begin
         self._begin_in_library(head)
         return True
 
     def _begin_in_library(self, head: Head) -> None:
         framing: Framing = Chunks() if head.body_bytes == CHUNKED else Length(head.body_bytes)
-        begin = self._at
+        data, begin = self._unhandled.data, self._unhandled.begin
         try:
-            end = begin + head.size + framing.take(self._data, begin + head.size)
+            end = begin + head.size + framing.take(data, begin + head.size)
         except BrokenBodyError as error:
             raise bad_request(str(error)) from error
-        is_counted = self.hold(self._waiting_bytes())
-        self._at = end
+        is_counted = self.hold(len(self._unhandled))
+        self._unhandled.begin = end
         if not is_counted:
             self._refuse_one(head, framing)
             return
         if self._library is None:
             self._library = LibraryHalf(self, self.wire, self._server)
-        self._library.begin(framing, self._data[begin:end])
+        self._library.begin(framing, data[begin:end])
 
     def _refuse_one(self, head: Head, framing: Framing) -> None:
         """Refuse a request for which there is no memory. When it is there as a whole, others may follow."""
@@ -306,7 +295,8 @@ class Front(ReplyingConnection):
 
     def end(self, problem: HttpProblem | None = None) -> None:
         """Close the connection, unless it is, once what was written is sent, ``problem`` behind that."""
-        self._drop_waiting()
+        self._unhandled.clear()
+        self._reader = None
         if problem is not None and not self.is_closing:
             self.refuse(problem)
         else:
@@ -314,3 +304,8 @@ class Front(ReplyingConnection):
         self.hold(0)
         if self._stopped is not None:
             self._stopped.set()
+
+
+def _too_much_waits() -> HttpProblem:
+    detail = f"more than {MAX_WAITING_BYTES} bytes were sent behind a request that was not answered yet"
+    return HttpProblem(503, "overloaded", detail, headers={"Retry-After": "1"})
