@@ -23,6 +23,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_closed",
         "_head_timer",
         "_idle_timer",
         "_linger_timer",
@@ -54,6 +55,8 @@ class Connection(asyncio.Protocol):
         self.last_used_s = self.loop.time()
         """When a request was answered here, by the loop's clock."""
         self.wire: asyncio.Transport
+        self._closed: asyncio.Event | None = None
+        """Made when somebody waits for it."""
         self._reads = True
         self._unsent = 0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -74,9 +77,14 @@ class Connection(asyncio.Protocol):
         self.is_closing = True
         self.is_free = False
         self.hold(0)
+        if self._closed is not None:
+            self._closed.set()
         for timer in (self._idle_timer, self._head_timer, self._stuck_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
+
+    def eof_received(self) -> None:
+        """A client that sends no more counts as gone: its connection is closed, and its request not answered."""
 
     def pause_writing(self) -> None:
         self.is_writing_paused = True
@@ -125,6 +133,17 @@ class Connection(asyncio.Protocol):
         log_refusal(problem)
         self.wire.write(problem.raw_response())
         self.close(lingers=True)
+
+    def closed(self) -> asyncio.Event:
+        """What is set when the connection is closed, and not before."""
+        if self._closed is None:
+            self._closed = asyncio.Event()
+        return self._closed
+
+    def abort(self) -> asyncio.Event:
+        """Cut the connection off. Returned is what is set when that is done."""
+        self.wire.abort()
+        return self.closed()
 
     def close(self, *, lingers: bool = False) -> None:
         """Close the connection once all that was written is sent.

@@ -5,13 +5,14 @@ from typing import Final
 
 from aiohttp import web
 
-from infra.http.budget import Budget
+from infra.http.budget import Budget, overloaded
 from infra.http.direct import DirectRequests, Target
 from infra.http.framing import BrokenBodyError, Chunks, Framing, Length
 from infra.http.head import CHUNKED, MAX_HEAD_BYTES, Head, HeadReader, bad_request, behind_empty_lines
 from infra.http.known_heads import KnownHead
 from infra.http.library import LibraryHalf
 from infra.http.limits import Limits
+from infra.http.long_requests import stopping
 from infra.http.problems import HttpProblem, log_refusal
 from infra.http.raw import response_bytes
 from infra.http.replying import ReplyingConnection
@@ -29,21 +30,6 @@ class Front(ReplyingConnection):
     Invariants: the library is given whole requests only, each after the answer to the one before. While ``is_free``,
     no byte of a request is here and the client has taken all answers, so that a request may begin at once.
     """
-
-    __slots__ = (
-        "_direct",
-        "_fronts",
-        "_is_beginning",
-        "_known",
-        "_library",
-        "_library_reads",
-        "_next_turn",
-        "_problem_after_answer",
-        "_reader",
-        "_server",
-        "_stopped",
-        "_unhandled",
-    )
 
     def __init__(
         self, server: web.Server, limits: Limits, direct: DirectRequests, budget: Budget, fronts: "set[Front]"
@@ -66,20 +52,20 @@ class Front(ReplyingConnection):
         """When more of the requests at hand are begun; until then nothing is read."""
         self._problem_after_answer: HttpProblem | None = None
         """What the client is told behind the answer to the request under way."""
-        self._stopped: asyncio.Event | None = None
+        self._is_stopping = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._fronts.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
         self._fronts.discard(self)
         self._unhandled.clear()
-        if self._library is not None:
-            self._library.protocol.connection_lost(exc)
-        if self._stopped is not None:
-            self._stopped.set()
+        try:
+            super().connection_lost(exc)
+        finally:
+            if self._library is not None:
+                self._library.protocol.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         left_to_library = False
@@ -117,18 +103,24 @@ class Front(ReplyingConnection):
             self._library.protocol.resume_writing()
         self._begin_requests()
 
-    def stop(self) -> asyncio.Event | None:
-        """Close the connection: at once, or when the request under way is answered; what is returned is set then."""
-        if self.is_closing or not self._is_busy():
-            self.end()
-            return None
-        self._stopped = asyncio.Event()
-        return self._stopped
+    def stop(self) -> asyncio.Event:
+        """Close the connection: at once, or when the request under way is answered. Returned is what is set then.
+
+        A body that has not come to its end is waited for no longer: its reader gets HttpProblem (503).
+        """
+        if not self._is_stopping:
+            self._is_stopping = True
+            library = self._library
+            if not self._is_busy():
+                self.end()
+            elif library is not None and library.is_body_missing and not library.is_broken:
+                library.break_body(stopping())
+        return self.closed()
 
     def request_ended(self, *, is_last: bool = False) -> None:
         """The answer to the request under way is written. Another one may begin, unless it ``is_last``."""
         self.last_used_s = self.loop.time()
-        if is_last or self._problem_after_answer is not None or self._stopped is not None or self.is_closing:
+        if is_last or self._problem_after_answer is not None or self._is_stopping or self.is_closing:
             self.end(self._problem_after_answer)
         elif self._is_beginning:
             pass
@@ -216,7 +208,7 @@ class Front(ReplyingConnection):
         is_busy = self._is_busy()
         if is_busy and len(self._unhandled) > MAX_WAITING_BYTES:
             # To read no more would hide that the client goes away.
-            self._refuse_waiting(_too_much_waits())
+            self._refuse_waiting(overloaded(f"more than {MAX_WAITING_BYTES} bytes wait behind a request under way"))
         library_held = 0 if self._library is None else self._library.held
         if not self.hold(library_held + len(self._unhandled)):
             if not is_busy:
@@ -302,10 +294,3 @@ class Front(ReplyingConnection):
         else:
             self.close(lingers=self._library is not None and self._library.is_body_missing)
         self.hold(0)
-        if self._stopped is not None:
-            self._stopped.set()
-
-
-def _too_much_waits() -> HttpProblem:
-    detail = f"more than {MAX_WAITING_BYTES} bytes were sent behind a request that was not answered yet"
-    return HttpProblem(503, "overloaded", detail, headers={"Retry-After": "1"})

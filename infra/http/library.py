@@ -135,7 +135,7 @@ def release_body(request: web.Request) -> None:
         request.transport.release()
 
 
-def telling_ends(handler: Handler) -> Handler:
+def finishing_answers(handler: Handler) -> Handler:
     """Write the answer of ``handler`` to its end, and let the connection know: another request may follow then."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:

@@ -40,7 +40,11 @@ class ReplyingConnection(Connection):
             taken = target.handler(body, self)
         except Exception as error:  # noqa: BLE001 - a fault in any handler is answered, and logged
             problem = failure(target.method, target.path, error, appended="unknown")
-            self.send(problem.status, problem.raw_headers(), problem.body())
+            if self.is_replying:
+                self.is_replying = False
+                self._forget = None
+                # The handler may have kept the reply: sent later, it would answer another request.
+                self.end(problem)
             taken = True
         if not taken:
             self.is_replying = False

@@ -3,12 +3,13 @@
 import logging
 import socket
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import pairwise
 from typing import Final
 
 import pytest
 
+from infra.http.door import MAX_REFUSALS
 from tests.cluster import PATIENCE_S
 from tests.http_server import (
     HOST,
@@ -256,6 +257,25 @@ def test_one_connection_too_many_is_refused_until_another_is_closed() -> None:
         )
         second.close()
         _wait_for_room(server)
+
+
+def test_refused_connections_that_stay_open_are_bounded_too() -> None:
+    with served(connections=1) as server, connected(server), ExitStack() as clients:
+        refused = [clients.enter_context(closing(server.connect())) for _ in range(MAX_REFUSALS)]
+        for client in refused:
+            assert one_answer(client)[1]["code"] == "too-many-connections"
+        with suppress(ConnectionError):
+            assert exchange(server, b"") == []
+
+
+def test_a_body_that_is_not_there_when_the_server_stops_is_waited_for_no_longer() -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+        assert client.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        server.stop()
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (503, "stopping", "no", "safe")
+        assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize("path", [b"/large", b"/large-at-once"])
