@@ -24,7 +24,9 @@ _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 _VERSIONS: Final = {"1.1": b" HTTP/1.1", "1.0": b" HTTP/1.0"}
 """By what httptools calls them: how they end the request line."""
 _TARGET: Final = re.compile(rb"[!-~]+")
-_NOT_PLAIN: Final = frozenset({b"connection", b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+_NOT_PLAIN: Final = frozenset(
+    {b"connection", b"content-encoding", b"expect", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
 _KEEP_ALIVE: Final = b"keep-alive"
 _SINGLE: Final = frozenset(
     {
@@ -120,12 +122,14 @@ class _Found:
 class HeadReader:
     """Reads one head, in as many pieces as it comes. Invariant: its parser is never given a byte behind the head."""
 
-    __slots__ = ("_found", "_limits", "_parser", "_read")
+    __slots__ = ("_found", "_limits", "_line_begin", "_parser", "_read")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._found = _Found()
         self._read = 0
+        self._line_begin = 0
+        """Where the last line begins that was checked."""
         self._parser = HttpRequestParser(self._found)
 
     def read(self, data: bytes) -> Head | None:
@@ -149,7 +153,7 @@ class HeadReader:
         if len(self._found.fields) > self._limits.fields:
             raise bad_request(f"the header has more than {self._limits.fields} fields")
         if size > self._limits.line_bytes:
-            self._check_lines(data[:size])
+            self._check_lines(data, size)
         if end < 0:
             if size >= MAX_HEAD_BYTES:
                 raise _too_large(f"the request's header exceeds {MAX_HEAD_BYTES} bytes")
@@ -166,9 +170,12 @@ class HeadReader:
             raise bad_request("the first line must be a method, a target and HTTP/1.1, each after one blank")
         return Head(size, method, target, is_newer=version == "1.1", fields=self._found.fields)
 
-    def _check_lines(self, data: bytes) -> None:
+    def _check_lines(self, data: bytes, size: int) -> None:
         most = self._limits.line_bytes
-        if max(map(len, data.split(b"\r\n"))) > most:
+        # Half of a line's end may be there: it is no part of the line.
+        lines = data[self._line_begin : size].removesuffix(b"\r").split(b"\r\n")
+        self._line_begin += sum(map(len, lines[:-1])) + len(b"\r\n") * (len(lines) - 1)
+        if max(map(len, lines)) > most:
             raise _too_large(f"the request's first line or a header field exceeds {most} bytes")
 
 

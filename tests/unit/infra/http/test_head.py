@@ -224,6 +224,15 @@ def test_a_line_is_bounded_before_its_end_is_there() -> None:
     assert read(b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * (LIMITS.fields + 2)) == 400
 
 
+@pytest.mark.parametrize("piece", [1, 100])
+@pytest.mark.parametrize("long", [LIMITS.line_bytes, LIMITS.line_bytes + 1])
+def test_a_line_behind_others_is_bounded_though_it_comes_in_pieces(piece: int, long: int) -> None:
+    data = b"GET / HTTP/1.1\r\n" + HOST + (b"X: %b\r\n" % (b"a" * 5000)) * 2
+    data += b"X: %b\r\n\r\n" % (b"a" * (long - len("X: ")))
+    head = read(data, *range(piece, len(data), piece))
+    assert isinstance(head, Head) if long == LIMITS.line_bytes else head == 431
+
+
 def test_only_a_request_that_asks_for_nothing_more_is_plain() -> None:
     post = b"POST / HTTP/1.1\r\n" + HOST
     for fields, is_plain in [
@@ -235,6 +244,7 @@ def test_only_a_request_that_asks_for_nothing_more_is_plain() -> None:
         (b"Connection: keep-alive\r\nExpect: 100-continue\r\n", False),
         (b"Expect: 100-continue\r\n", False),
         (b"Content-Encoding: gzip\r\n", False),
+        (b"Proxy-Connection: close\r\n", False),
         (b"Transfer-Encoding: chunked\r\n", False),
     ]:
         head = read(post + fields + b"\r\n")
