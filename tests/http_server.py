@@ -96,15 +96,19 @@ class Served:
         return web.Response(text=f"{len(text)} characters")
 
     def route_directly(self, headers: Headers) -> DirectHandler | None:
-        """Leaves to the library what says so in its headers."""
+        """Leaves to the library what says so in its headers, and fails for a key that says that."""
         self.routed += 1
+        if headers.get("Idempotency-Key") == "fail":
+            raise RuntimeError("on purpose")
         return None if "Leave" in headers else self.take_directly
 
     def take_directly(self, body: bytes, reply: Reply) -> bool:
         """Leaves to the library what is empty or says so, and lets wait what says that."""
         if body in {b"", b"library"}:
             return False
-        if body == b"fail":
+        if body == b"fail later":
+            self.replies.append(reply)
+        if body in {b"fail", b"fail later"}:
             raise RuntimeError("on purpose")
         if body == b"stand still":
             time.sleep(STILL_S)

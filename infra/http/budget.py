@@ -22,5 +22,8 @@ class Budget:
 
     def overloaded(self) -> HttpProblem:
         """What a client is told whose bytes were not counted."""
-        detail = f"requests with {self.held} bytes are under way; nothing was appended"
-        return HttpProblem(503, "overloaded", detail, headers={"Retry-After": "1"})
+        return overloaded(f"requests with {self.held} bytes are under way; nothing was appended")
+
+
+def overloaded(detail: str) -> HttpProblem:
+    return HttpProblem(503, "overloaded", detail, headers={"Retry-After": "1"})

@@ -18,8 +18,28 @@ logger = logging.getLogger(__name__)
 class Connection(asyncio.Protocol):
     """Closed when there is no request for long, when a head does not come to its end, or when answers are not taken.
 
-    Invariant: once ``is_closing``, nothing that comes is looked at, and nothing is written.
+    Invariants: once ``is_closing``, nothing that comes is looked at, and nothing is written. While ``is_free``, the
+    connection is not closing, and no head's time is running.
     """
+
+    __slots__ = (
+        "_closed",
+        "_head_timer",
+        "_idle_timer",
+        "_linger_timer",
+        "_reads",
+        "_stuck_timer",
+        "_unsent",
+        "budget",
+        "held",
+        "is_closing",
+        "is_free",
+        "is_writing_paused",
+        "last_used_s",
+        "limits",
+        "loop",
+        "wire",
+    )
 
     def __init__(self, limits: Limits, budget: Budget) -> None:
         self.limits = limits
@@ -30,11 +50,13 @@ class Connection(asyncio.Protocol):
         self.is_closing = False
         self.is_free = True
         """There is no request, nor the beginning of one, nor an answer that is not taken."""
-        self.is_paused = False
+        self.is_writing_paused = False
         """The client has not taken all that is to be sent."""
         self.last_used_s = self.loop.time()
         """When a request was answered here, by the loop's clock."""
         self.wire: asyncio.Transport
+        self._closed: asyncio.Event | None = None
+        """Made when somebody waits for it."""
         self._reads = True
         self._unsent = 0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -53,18 +75,24 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self.is_closing = True
+        self.is_free = False
         self.hold(0)
+        if self._closed is not None:
+            self._closed.set()
         for timer in (self._idle_timer, self._head_timer, self._stuck_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
 
+    def eof_received(self) -> None:
+        """A client that sends no more counts as gone: its connection is closed, and its request not answered."""
+
     def pause_writing(self) -> None:
-        self.is_paused = True
+        self.is_writing_paused = True
         self._unsent = self.wire.get_write_buffer_size()
         self._stuck_timer = self.loop.call_later(self.limits.stuck_s, self._close_if_stuck)
 
     def resume_writing(self) -> None:
-        self.is_paused = False
+        self.is_writing_paused = False
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
             self._stuck_timer = None
@@ -91,16 +119,31 @@ class Connection(asyncio.Protocol):
             self._head_timer = self.loop.call_later(self.limits.header_s, self._refuse_slow_head)
 
     def head_is_there(self) -> None:
-        """The head's time is no longer counted."""
+        """No beginning of a head is here any more: none has its time running."""
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def end(self, problem: HttpProblem | None = None) -> None:
+        """Close the connection, unless it is, with ``problem`` said before, and drop what was read of requests."""
+        raise NotImplementedError
 
     def refuse(self, problem: HttpProblem) -> None:
         """Say why no request on this connection is answered any more, and close it."""
         log_refusal(problem)
         self.wire.write(problem.raw_response())
         self.close(lingers=True)
+
+    def closed(self) -> asyncio.Event:
+        """What is set when the connection is closed, and not before."""
+        if self._closed is None:
+            self._closed = asyncio.Event()
+        return self._closed
+
+    def abort(self) -> asyncio.Event:
+        """Cut the connection off. Returned is what is set when that is done."""
+        self.wire.abort()
+        return self.closed()
 
     def close(self, *, lingers: bool = False) -> None:
         """Close the connection once all that was written is sent.
@@ -110,6 +153,7 @@ class Connection(asyncio.Protocol):
         if self.is_closing:
             return
         self.is_closing = True
+        self.is_free = False
         self.head_is_there()
         if not lingers or self.wire.is_closing():
             self.wire.close()
@@ -130,7 +174,7 @@ class Connection(asyncio.Protocol):
     def _refuse_slow_head(self) -> None:
         self._head_timer = None
         detail = f"the header was not there after {self.limits.header_s:g} s"
-        self.refuse(HttpProblem(408, "slow-header", detail, retry="safe"))
+        self.end(HttpProblem(408, "slow-header", detail, retry="safe"))
 
     def _close_if_stuck(self) -> None:
         unsent = self.wire.get_write_buffer_size()

@@ -14,6 +14,7 @@ from aiohttp import web
 from infra.http.head import CHUNKED, Head, Headers
 from infra.http.keyed_heads import KEY, KeyedHeads
 from infra.http.known_heads import KnownHeads
+from infra.http.problems import failure
 
 MAX_DIRECT_BYTES: Final = 1 << 16
 """Of a body."""
@@ -54,49 +55,63 @@ class DirectRequests:
         self.routes = routes
         self.heads: KnownHeads[Target] = KnownHeads()
         self._keyed = KeyedHeads()
-        self._others: KnownHeads[Head] = KnownHeads()
+        self._library_heads: KnownHeads[Head] = KnownHeads()
         """Of requests for which there is no direct route."""
 
-    def other(self, data: bytes) -> Head | None:
-        """The head that ``data`` begins with, if it is known, and there is no direct route for it."""
-        known = self._others.find(data)
+    def library_head(self, data: bytes, begin: int) -> Head | None:
+        """The head that stands in ``data`` at ``begin``, if it is known, and there is no direct route for it."""
+        known = self._library_heads.find(data, begin)
         return None if known is None else known.meaning
 
     def keyed_target(self, data: bytes) -> tuple[Target, bytes] | None:
-        """What handles ``data``, and its body, if that is one whole request whose head is known but for its key."""
+        """What handles ``data``, and its body, if that is one whole request whose head is known but for its key.
+
+        Raises HttpProblem (500) when the route fails.
+        """
         found = self._keyed.find(data)
         if found is None:
             return None
         head, headers, size = found
         if len(data) != size + head.body_bytes:
             return None
-        handler = self.routes[head.method, head.target](headers)
+        handler = _handler(self.routes[head.method, head.target], head.method, head.target, headers)
         return None if handler is None else (Target(handler, head.method, head.target), data[size:])
 
-    def target(self, head: Head, data: bytes) -> Target | None:
-        """What handles the request that ``data`` begins with; None leaves it to the library.
+    def target(self, head: Head, data: bytes, begin: int) -> Target | None:
+        """What handles the request that stands in ``data`` at ``begin``; None leaves it to the library.
 
         ``head`` is the request's. It is remembered, if it may come again.
+        Raises HttpProblem (500) when the route fails.
         """
         route = self.routes.get((head.method, head.target))
         if route is None:
-            self._others.learn(data[: head.size], head.body_bytes, head)
+            self._library_heads.learn(data[begin : begin + head.size], head.body_bytes, head)
             return None
         if not head.is_plain or head.body_bytes == CHUNKED or head.body_bytes > MAX_DIRECT_BYTES:
             return None
         # The body of a request that is not there as a whole is waited for by the library.
-        if len(data) < head.size + head.body_bytes:
+        if len(data) - begin < head.size + head.body_bytes:
             return None
         headers = head.headers
-        handler = route(headers)
+        handler = _handler(route, head.method, head.target, headers)
         if handler is None:
             return None
         target = Target(handler, head.method, head.target)
-        # One that hardly comes again is not learned: each would be there in the place of another.
-        if "If-Match" in headers:
-            return target
-        if KEY in headers:
-            self._keyed.learn(data[: head.size], head, headers)
-        else:
-            self.heads.learn(data[: head.size], head.body_bytes, target)
+        self._learn(data[begin : begin + head.size], head, headers, target)
         return target
+
+    def _learn(self, data: bytes, head: Head, headers: Headers, target: Target) -> None:
+        """Remember the head that ``data`` is, unless it hardly comes again: it would take the place of another."""
+        if "If-Match" in headers:
+            return
+        if KEY in headers:
+            self._keyed.learn(data, head, headers)
+        else:
+            self.heads.learn(data, head.body_bytes, target)
+
+
+def _handler(route: DirectRoute, method: str, target: str, headers: Headers) -> DirectHandler | None:
+    try:
+        return route(headers)
+    except Exception as error:
+        raise failure(method, target, error, appended="no") from error

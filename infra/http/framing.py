@@ -4,12 +4,19 @@ import re
 from typing import Final, Protocol
 
 MAX_CHUNK_LINE_BYTES: Final = 256
-_TOKEN: Final = rb"[0-9A-Za-z_.-]+"
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"(?:=" + _TOKEN + rb")?)*\r\n")
+MAX_OVERHEAD_BYTES: Final = 1 << 14
+"""Of what frames the chunks of a body, beyond as much as they contain."""
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_VALUE: Final = rb"(?:" + _TOKEN + rb"|" + _QUOTED + rb")"
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"(?:=" + _VALUE + rb")?)*+\r\n")
 
 
 class BrokenBodyError(ValueError):
-    """Chunks that are not framed as RFC 9112 wants it, or in a way that two readers could understand differently."""
+    """Chunks that are not framed as RFC 9112 wants it, or so small that to follow them costs more than they are worth.
+
+    Chunks are refused, too, when two readers could understand them differently.
+    """
 
 
 class Framing(Protocol):
@@ -41,9 +48,13 @@ class Length:
 
 
 class Chunks:
-    """A body in chunks. Trailers are refused: the library would take them for fields of the next request."""
+    """A body in chunks. Their extensions are ignored, being unknown here (RFC 9112, 7.1.1).
 
-    __slots__ = ("_is_behind_chunk", "_is_last", "_left", "_line", "has_ended")
+    Trailers are refused: the library would take them for fields of the next request. Invariant: all that was taken is
+    at most twice what is in the chunks, and MAX_OVERHEAD_BYTES.
+    """
+
+    __slots__ = ("_is_behind_chunk", "_is_last", "_left", "_line", "_overhead_left", "has_ended")
 
     def __init__(self) -> None:
         self.has_ended = False
@@ -53,6 +64,7 @@ class Chunks:
         """The line that comes next ends a chunk, so it must be empty."""
         self._is_last = False
         self._line = b""
+        self._overhead_left = MAX_OVERHEAD_BYTES
 
     def take(self, data: bytes, begin: int) -> int:
         at = begin
@@ -60,13 +72,17 @@ class Chunks:
             if self._left:
                 taken = min(self._left, len(data) - at)
                 self._left -= taken
+                self._overhead_left += taken
                 at += taken
                 continue
             end = data.find(b"\n", at) + 1 or len(data)
             self._line += data[at:end]
+            self._overhead_left -= end - at
             at = end
             if len(self._line) > MAX_CHUNK_LINE_BYTES:
                 raise BrokenBodyError("the size of a chunk is too long")
+            if self._overhead_left < 0:
+                raise BrokenBodyError("its chunks are too small")
             if self._line.endswith(b"\n"):
                 line, self._line = self._line, b""
                 self._end_line(line)

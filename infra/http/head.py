@@ -1,5 +1,6 @@
 """What the head of a request says: read by httptools, and refused where two readers could understand it differently."""
 
+import re
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -19,8 +20,13 @@ _MAX_LENGTH_DIGITS: Final = 19
 
 Headers = CIMultiDictProxy[str]
 
-_VERSIONS: Final = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
-_NOT_PLAIN: Final = frozenset({b"connection", b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
+_VERSIONS: Final = {"1.1": b" HTTP/1.1", "1.0": b" HTTP/1.0"}
+"""By what httptools calls them: how they end the request line."""
+_TARGET: Final = re.compile(rb"[!-~]+")
+_NOT_PLAIN: Final = frozenset(
+    {b"connection", b"content-encoding", b"expect", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
 _KEEP_ALIVE: Final = b"keep-alive"
 _SINGLE: Final = frozenset(
     {
@@ -48,19 +54,17 @@ class Head:
 
     __slots__ = ("_fields", "body_bytes", "is_plain", "method", "size", "target")
 
-    def __init__(self, size: int, request_line: bytes, fields: list[tuple[bytes, bytes]]) -> None:
-        """Raises HttpProblem (400)."""
-        parts = request_line.split(b" ")
-        if len(parts) != 3 or parts[2] not in _VERSIONS:
-            raise bad_request("the first line must be a method, a target and HTTP/1.1, each after one blank")
+    def __init__(
+        self, size: int, method: bytes, target: bytes, *, is_newer: bool, fields: list[tuple[bytes, bytes]]
+    ) -> None:
+        """``target`` is printable ASCII, and not empty; ``is_newer``: HTTP/1.1, not 1.0. Raises HttpProblem (400)."""
         self.size = size
-        self.method = parts[0].decode()
-        self.target = parts[1].decode()
+        self.method = method.decode()
+        self.target = target.decode()
         self._fields = fields
         values = {name.lower(): value for name, value in fields}
         if len(values) < len(fields):
             _check_single(fields)
-        is_newer = parts[2] == b"HTTP/1.1"
         if b"host" not in values and is_newer:
             raise bad_request("the header has no field Host")
         self.is_plain = is_newer and (_NOT_PLAIN.isdisjoint(values) or self._only_keeps_alive())
@@ -95,17 +99,21 @@ class Head:
         )
 
 
-class _Fields:
-    """What httptools finds. Were it the reader itself, parser and reader would hold each other for too long."""
+class _Found:
+    """What httptools finds in a head. Were it the reader itself, parser and reader would be a reference cycle."""
 
-    __slots__ = ("found", "is_whole")
+    __slots__ = ("fields", "is_whole", "target")
 
     def __init__(self) -> None:
-        self.found: list[tuple[bytes, bytes]] = []
+        self.target = b""
+        self.fields: list[tuple[bytes, bytes]] = []
         self.is_whole = False
 
+    def on_url(self, piece: bytes) -> None:
+        self.target += piece
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.found.append((name, value))
+        self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.is_whole = True
@@ -114,16 +122,20 @@ class _Fields:
 class HeadReader:
     """Reads one head, in as many pieces as it comes. Invariant: its parser is never given a byte behind the head."""
 
-    __slots__ = ("_fields", "_limits", "_parser", "_read")
+    __slots__ = ("_found", "_limits", "_line_begin", "_parser", "_read")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._fields = _Fields()
+        self._found = _Found()
         self._read = 0
-        self._parser = HttpRequestParser(self._fields)
+        self._line_begin = 0
+        """Where the last line begins that was checked."""
+        self._parser = HttpRequestParser(self._found)
 
     def read(self, data: bytes) -> Head | None:
         """The head that ``data`` begins with; None while its end is missing: then call again with more behind it.
+
+        No more than MAX_HEAD_BYTES of ``data`` are looked at.
 
         Raises HttpProblem: 400 when it is no head, as soon as that is clear, and 431 when it is too large.
         """
@@ -138,34 +150,39 @@ class HeadReader:
         except HttpParserError as error:
             raise bad_request(str(error)) from error
         self._read = size
-        if len(self._fields.found) > self._limits.fields:
+        if len(self._found.fields) > self._limits.fields:
             raise bad_request(f"the header has more than {self._limits.fields} fields")
         if size > self._limits.line_bytes:
-            self._check_lines(data[:size])
+            self._check_lines(data, size)
         if end < 0:
             if size >= MAX_HEAD_BYTES:
                 raise _too_large(f"the request's header exceeds {MAX_HEAD_BYTES} bytes")
             return None
-        if not self._fields.is_whole:
+        if not self._found.is_whole:
             raise bad_request("the header does not end where its empty line is")
-        return Head(size, data[: data.index(b"\r\n")], self._fields.found)
+        return self._head(size, data[: data.index(b"\r\n")])
 
-    def _check_lines(self, data: bytes) -> None:
+    def _head(self, size: int, line: bytes) -> Head:
+        """``line`` is the request's first. What httptools found in it is taken only if that is the whole line."""
+        method, target, version = self._parser.get_method(), self._found.target, self._parser.get_http_version()
+        end = _VERSIONS.get(version)
+        if end is None or line != method + b" " + target + end or not _TARGET.fullmatch(target):
+            raise bad_request("the first line must be a method, a target and HTTP/1.1, each after one blank")
+        return Head(size, method, target, is_newer=version == "1.1", fields=self._found.fields)
+
+    def _check_lines(self, data: bytes, size: int) -> None:
         most = self._limits.line_bytes
-        if max(map(len, data.split(b"\r\n"))) > most:
+        # Half of a line's end may be there: it is no part of the line.
+        lines = data[self._line_begin : size].removesuffix(b"\r").split(b"\r\n")
+        self._line_begin += sum(map(len, lines[:-1])) + len(b"\r\n") * (len(lines) - 1)
+        if max(map(len, lines)) > most:
             raise _too_large(f"the request's first line or a header field exceeds {most} bytes")
 
 
-def without_empty_lines(data: bytes) -> bytes:
-    """What is behind the empty lines that some clients send between requests; they are no part of the next one."""
-    if data[:1] != b"\r":
-        return data
-    rest = data.lstrip(b"\r\n")
-    size = len(data) - len(rest)
-    # All of them are pairs; the last may lack its end yet.
-    if data[:size] != (b"\r\n" * (size // 2 + 1))[:size] or (rest and size % 2):
-        raise bad_request("a request begins with a method")
-    return data[size - size % 2 :]
+def behind_empty_lines(data: bytes, begin: int) -> int:
+    """Where ``data`` goes on behind the empty lines at ``begin``: some clients send such between requests."""
+    lines = _EMPTY_LINES.match(data, begin)
+    return begin if lines is None else lines.end()
 
 
 def bad_request(reason: str) -> HttpProblem:

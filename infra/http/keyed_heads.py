@@ -36,8 +36,8 @@ class KeyedHead:
 class KeyedHeads:
     """Remembers heads byte by byte, without the value of the idempotency key.
 
-    Invariant: what is cut out of a head stands behind the first line that begins with the name. So bytes that are the
-    same with the value cut out are the same but for that value, and httptools would read the same in them.
+    Invariant: the value is cut out of a head where the first field of that name has it. So two heads from which the
+    same bytes are left differ in nothing but this value, and httptools reads all other fields alike in both.
     """
 
     def __init__(self) -> None:

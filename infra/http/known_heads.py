@@ -33,9 +33,9 @@ class KnownHeads(Generic[Meaning]):
     def __init__(self) -> None:
         self._heads: dict[bytes, KnownHead[Meaning]] = {}
 
-    def find(self, data: bytes) -> KnownHead[Meaning] | None:
-        """The head that ``data`` begins with, if it is known."""
-        return self.get(data[: data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)])
+    def find(self, data: bytes, begin: int = 0) -> KnownHead[Meaning] | None:
+        """The head that stands in ``data`` at ``begin``, if it is known."""
+        return self.get(data[begin : data.find(HEAD_END, begin, begin + MAX_HEAD_BYTES) + len(HEAD_END)])
 
     def get(self, head: bytes) -> KnownHead[Meaning] | None:
         """The same for a head alone."""

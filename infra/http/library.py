@@ -15,7 +15,7 @@ NO_TIMEOUT_S: Final = 1e9
 Bytes = bytes | bytearray | memoryview
 
 
-class Front(Protocol):
+class LibraryOwner(Protocol):
     """What the library's half asks of the connection that it belongs to."""
 
     def request_ended(self, *, is_last: bool) -> None:
@@ -25,7 +25,7 @@ class Front(Protocol):
         """The library closes the connection, once all that it has written is sent."""
 
     def library_releases(self) -> None:
-        """What the library has of the request counts no longer."""
+        """What the library has of the request is no longer counted in the budget."""
 
     def library_reads(self, *, reads: bool) -> None:
         """Whether the library wants more of the body now."""
@@ -37,13 +37,13 @@ class LibraryHalf(asyncio.Transport):
     Invariant: the protocol is given no byte of a request before the answer to the one before is written.
     """
 
-    def __init__(self, front: Front, wire: asyncio.Transport, server: web.Server) -> None:
+    def __init__(self, owner: LibraryOwner, wire: asyncio.Transport, server: web.Server) -> None:
         super().__init__()
         self.under_way: Framing | None = None
         """Finds the end of the request that the library has; None while it has none."""
         self.held = 0
         """Bytes of that request in memory."""
-        self._front = front
+        self._owner = owner
         self._wire = wire
         self._content: StreamReader | None = None
         self._error: Exception | None = None
@@ -67,7 +67,7 @@ class LibraryHalf(asyncio.Transport):
         self.held = len(data)
         self.protocol.data_received(data)
 
-    def go_on(self, data: bytes) -> None:
+    def give_body(self, data: bytes) -> None:
         """Give the library more of the body."""
         assert self.under_way is not None
         self.held += len(data)
@@ -87,19 +87,19 @@ class LibraryHalf(asyncio.Transport):
             self.break_body(self._error)
 
     def answered(self, response: web.StreamResponse) -> None:
-        """The answer is written. What was in memory of the request counts no longer."""
+        """The answer is written. What was in memory of the request is no longer counted in the budget."""
         self._content = None
         self.held = 0
         if self.is_body_missing:
             self.close()
             return
         self.under_way = None
-        self._front.request_ended(is_last=not response.keep_alive)
+        self._owner.request_ended(is_last=not response.keep_alive)
 
     def release(self) -> None:
-        """What is in memory of the request counts no longer."""
+        """What is in memory of the request is no longer counted in the budget."""
         self.held = 0
-        self._front.library_releases()
+        self._owner.library_releases()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._wire.get_extra_info(name, default)
@@ -108,7 +108,7 @@ class LibraryHalf(asyncio.Transport):
         return self._wire.is_closing()
 
     def close(self) -> None:
-        self._front.library_closes()
+        self._owner.library_closes()
 
     def abort(self) -> None:
         self._wire.abort()
@@ -123,19 +123,19 @@ class LibraryHalf(asyncio.Transport):
         return self._wire.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        self._front.library_reads(reads=False)
+        self._owner.library_reads(reads=False)
 
     def resume_reading(self) -> None:
-        self._front.library_reads(reads=True)
+        self._owner.library_reads(reads=True)
 
 
 def release_body(request: web.Request) -> None:
-    """What was in memory of the request counts no longer: somebody else counts what came of it, or it is gone."""
+    """No longer count what was in memory of the request in the budget: it is counted elsewhere now, or gone."""
     if isinstance(request.transport, LibraryHalf):
         request.transport.release()
 
 
-def telling_ends(handler: Handler) -> Handler:
+def finishing_answers(handler: Handler) -> Handler:
     """Write the answer of ``handler`` to its end, and let the connection know: another request may follow then."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:

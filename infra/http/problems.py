@@ -81,7 +81,7 @@ class HttpProblem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
 
 
 def answering_problems(handler: Handler) -> Handler:
-    """Turn whatever ``handler`` raises into a problem. The one place where exceptions meet HTTP."""
+    """Turn each exception that ``handler`` raises into a problem. The one place where exceptions meet HTTP."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -108,7 +108,7 @@ def answering_problems(handler: Handler) -> Handler:
 
 
 def log_refusal(problem: HttpProblem, method: str = "", target: str = "") -> None:
-    """One line, whatever the client has put into its request: what is not printable ASCII is escaped."""
+    """Write one line. All that comes from the client is escaped in it, unless it is printable ASCII."""
     asked = f"{method} {target[:200]!a}" if method else "a request"
     logger.info("refused %s: %d %s (%s)", asked, problem.status, problem.code, ascii(problem.detail[:200])[1:-1])
 

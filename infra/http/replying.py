@@ -13,6 +13,8 @@ from infra.http.raw import response_bytes
 class ReplyingConnection(Connection):
     """Invariant: at most one direct request is under way, and its answer is written once at most."""
 
+    __slots__ = ("_forget", "is_replying")
+
     def __init__(self, limits: Limits, budget: Budget) -> None:
         super().__init__(limits, budget)
         self.is_replying = False
@@ -38,7 +40,11 @@ class ReplyingConnection(Connection):
             taken = target.handler(body, self)
         except Exception as error:  # noqa: BLE001 - a fault in any handler is answered, and logged
             problem = failure(target.method, target.path, error, appended="unknown")
-            self.send(problem.status, problem.raw_headers(), problem.body())
+            if self.is_replying:
+                self.is_replying = False
+                self._forget = None
+                # The handler may have kept the reply: sent later, it would answer another request.
+                self.end(problem)
             taken = True
         if not taken:
             self.is_replying = False

@@ -10,14 +10,14 @@ from aiohttp import web
 
 from infra.http.direct import DIRECT, DirectRequests
 from infra.http.door import Door
-from infra.http.library import NO_TIMEOUT_S, telling_ends
+from infra.http.library import NO_TIMEOUT_S, finishing_answers
 from infra.http.limits import LIMITS, Limits
 from infra.http.problems import answering_problems
 
 SHUTDOWN_GRACE_S: Final = 5.0
 """How long requests under way may take to end once the process is told to stop."""
 CANCEL_GRACE_S: Final = 1.0
-"""How long those that have not ended then may take to be cancelled."""
+"""How long aiohttp lets those go on that have not ended then, and how long they may take then to be cancelled."""
 BACKLOG: Final = 1024
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ def application(limits: Limits | None = None) -> web.Application:
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
     """Serve ``app``. On leaving, no more is accepted, and what is under way may end within SHUTDOWN_GRACE_S.
 
-    A handler is cancelled when its client goes away, or when it goes on for longer than that.
+    A handler is cancelled when its client goes away, or when it goes on for CANCEL_GRACE_S longer than that. At last
+    all connections are cut off that are still open, at most SHUTDOWN_GRACE_S + 2 * CANCEL_GRACE_S after the beginning.
     """
     app.on_response_prepare.append(_hide_server)
     limits = app[LIMITS]
@@ -53,6 +54,8 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
         max_headers=limits.fields,
     )
 
+    door = Door(runner, limits, DirectRequests(app[DIRECT]))
+
     async def close(_: web.Application) -> None:
         await door.close(SHUTDOWN_GRACE_S)
 
@@ -60,9 +63,8 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
     await runner.setup()
     try:
         assert runner.server is not None
-        door = Door(runner.server, limits, DirectRequests(app[DIRECT]))
         # Here rather than in a middleware: a refused Expect does not come past those.
-        runner.server.request_handler = telling_ends(answering_problems(runner.server.request_handler))
+        runner.server.request_handler = finishing_answers(answering_problems(runner.server.request_handler))
         listening = await asyncio.get_running_loop().create_server(door, host, port, backlog=BACKLOG)
         logger.info("serving HTTP at %s:%d", host, port)
         try:
@@ -71,8 +73,9 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
             listening.close()
     finally:
         await runner.cleanup()
+        await door.abort()
 
 
 async def _hide_server(_: web.Request, response: web.StreamResponse) -> None:
-    """Nobody need know what serves a node."""
+    """Remove the Server header, which names the library."""
     response.headers.pop("Server", None)

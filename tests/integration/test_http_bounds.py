@@ -3,11 +3,13 @@
 import logging
 import socket
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from itertools import pairwise
 from typing import Final
 
 import pytest
 
+from infra.http.door import MAX_REFUSALS
 from tests.cluster import PATIENCE_S
 from tests.http_server import (
     HOST,
@@ -17,6 +19,7 @@ from tests.http_server import (
     STILL_S,
     Answer,
     Served,
+    answers,
     connected,
     direct_post,
     exchange,
@@ -37,6 +40,26 @@ def test_requests_are_served_one_after_the_other_on_a_connection() -> None:
             (200, "0 characters"),
             (200, "0 characters"),
         ]
+
+
+def test_others_have_their_turn_among_many_requests_that_come_at_once() -> None:
+    many = 1000
+    begun = [0]
+    with served() as server, closing(server.connect()) as client:
+
+        def take_turn() -> None:
+            if begun[-1] != server.routed:
+                begun.append(server.routed)
+            if server.routed < many:
+                server.loop.call_soon(take_turn)
+
+        server.loop.call_soon_threadsafe(take_turn)
+        server.send_whole(client, direct_post(b"a") * many + LAST_GET)
+        received = b""
+        while piece := client.recv(1 << 16):
+            received += piece
+        assert len(answers(received)) == many + 1
+    assert max(after - before for before, after in pairwise(begun)) < many // 5
 
 
 NOT_HTTP = [
@@ -100,6 +123,20 @@ def test_a_second_header_that_does_not_come_to_its_end_is_refused_after_the_firs
         assert client.recv(1) == b""
 
 
+def test_an_empty_line_in_two_pieces_is_no_header_that_does_not_come_to_its_end() -> None:
+    with served(header_s=0.2, idle_s=1) as server, connected(server) as client:
+        for piece in (b"\r", b"\n"):
+            client.sendall(piece)
+            patiently(lambda: server.has_read(client), "the piece is read")
+        assert client.recv(1) == b"", "closed when it was idle for long, without a 408"
+
+
+def test_half_of_an_empty_line_does_not_keep_a_connection_open() -> None:
+    with served(header_s=0.2) as server, connected(server) as client:
+        client.sendall(b"\r")
+        assert one_answer(client)[1]["code"] == "slow-header"
+
+
 def test_a_handler_may_take_longer_than_a_header() -> None:
     with served(header_s=0.1, body_s=0.5) as server, closing(server.connect()) as client:
         client.sendall(POST + b"Content-Length: 3\r\n\r\n")
@@ -150,6 +187,16 @@ def test_a_body_with_a_bad_chunk_is_refused_at_once_though_its_beginning_was_wel
         assert (status, problem["code"], problem["appended"], problem["retry"]) == (400, "broken-body", "no", "no")
         assert client.recv(1) == b""
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_a_body_in_chunks_that_are_too_small_is_refused() -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert client.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        with suppress(ConnectionError):
+            client.sendall(b"1\r\na\r\n" * 50_000)
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (400, "broken-body", "no", "no")
 
 
 @pytest.mark.parametrize(
@@ -210,6 +257,25 @@ def test_one_connection_too_many_is_refused_until_another_is_closed() -> None:
         )
         second.close()
         _wait_for_room(server)
+
+
+def test_refused_connections_that_stay_open_are_bounded_too() -> None:
+    with served(connections=1) as server, connected(server), ExitStack() as clients:
+        refused = [clients.enter_context(closing(server.connect())) for _ in range(MAX_REFUSALS)]
+        for client in refused:
+            assert one_answer(client)[1]["code"] == "too-many-connections"
+        with suppress(ConnectionError):
+            assert exchange(server, b"") == []
+
+
+def test_a_body_that_is_not_there_when_the_server_stops_is_waited_for_no_longer() -> None:
+    with served() as server, closing(server.connect()) as client:
+        client.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+        assert client.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        server.stop()
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"], problem["retry"]) == (503, "stopping", "no", "safe")
+        assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize("path", [b"/large", b"/large-at-once"])

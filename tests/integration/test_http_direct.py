@@ -1,6 +1,7 @@
 """Requests that are handled without the library, among those that are not, on raw sockets."""
 
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -219,5 +220,47 @@ def test_a_handler_that_fails_is_answered_as_one_of_the_library_is(caplog: pytes
         status, problem = one_answer(client)
         assert (status, problem["code"], problem["appended"]) == (500, "internal-error", "unknown")
         assert "POST '/direct' failed: on purpose" in caplog.text
-        client.sendall(direct_post(b"a"))
-        assert one_answer(client) == (200, "directly: a")
+        assert client.recv(1) == b""
+
+
+def test_a_late_reply_of_a_handler_that_failed_answers_no_other_request() -> None:
+    with served() as server, connected(server) as client:
+        client.sendall(direct_post(b"fail later"))
+        assert one_answer(client)[0] == 500
+        with suppress(ConnectionError):
+            client.sendall(direct_post(b"wait"))
+        server.reply(b"too late")
+        with suppress(ConnectionError):
+            assert client.recv(1) == b""
+
+
+def test_a_client_that_sends_no_more_counts_as_gone() -> None:
+    with served() as server, connected(server) as client:
+        ask_to_wait(server, client)
+        client.shutdown(socket.SHUT_WR)
+        assert server.ended.wait(60)
+        assert client.recv(1) == b""
+
+
+def test_a_server_that_stops_forgets_at_last_a_request_that_is_never_answered() -> None:
+    with served() as server, connected(server) as client:
+        ask_to_wait(server, client)
+        server.stop()
+        with suppress(ConnectionError):
+            assert client.recv(1) == b""
+        assert server.ended.wait(60)
+
+
+@pytest.mark.parametrize("key", [b"a", None], ids=["with a head that is known but for its key", "with a new head"])
+def test_a_route_that_fails_is_answered_and_its_connection_closed(
+    key: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served() as server, connected(server) as client:
+        if key is not None:
+            client.sendall(direct_post(b"abc", b"Idempotency-Key: %b\r\n" % key))
+            assert one_answer(client) == (200, "directly: abc")
+        client.sendall(direct_post(b"abc", b"Idempotency-Key: fail\r\n"))
+        status, problem = one_answer(client)
+        assert (status, problem["code"], problem["appended"]) == (500, "internal-error", "no")
+        assert "POST '/direct' failed: on purpose" in caplog.text
+        assert client.recv(1) == b""

@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
+from tests.cluster import PATIENCE_S
 from tests.http_server import HOST, POST, Served, connected, direct_post, exchange, one_answer, patiently, served
 
 CONNECTIONS: Final = 500
@@ -50,6 +51,15 @@ def test_heads_that_are_not_whole_are_counted_together_and_the_one_too_many_is_r
             assert one_answer(second) == (200, "3 characters")
 
 
+def test_a_head_that_was_refused_as_slow_is_no_longer_counted() -> None:
+    with served(bodies_bytes=10_000, header_s=0.2) as server, closing(server.connect()) as slow:
+        slow.sendall(BEGINNING + b"a" * 8000)
+        assert one_answer(slow)[1]["code"] == "slow-header"
+        assert exchange(server, POST + b"Connection: close\r\nContent-Length: 5000\r\n\r\n" + bytes(5000)) == [
+            (200, "5000 characters")
+        ]
+
+
 def test_a_body_that_becomes_too_much_is_refused_in_its_midst() -> None:
     with served(bodies_bytes=20_000) as server, closing(server.connect()) as client:
         client.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 30000\r\n\r\n")
@@ -60,6 +70,28 @@ def test_a_body_that_becomes_too_much_is_refused_in_its_midst() -> None:
         assert one_answer(client)[1]["code"] == "overloaded"
         assert client.recv(1) == b""
         assert exchange(server, POST + b"Connection: close\r\nContent-Length: 3\r\n\r\nabc") == [(200, "3 characters")]
+
+
+def test_a_client_that_leaves_is_noticed_though_much_waits_behind_its_request() -> None:
+    with served() as server, connected(server) as client:
+        client.sendall(direct_post(b"wait"))
+        patiently(lambda: bool(server.replies), "the request waits for its reply")
+        client.sendall(direct_post(b"x" * 60_000) * 200)
+        client.close()
+        assert server.ended.wait(PATIENCE_S)
+
+
+def test_too_much_behind_a_request_is_refused_after_the_answer_to_that() -> None:
+    with served() as server, connected(server) as client:
+        client.sendall(direct_post(b"wait"))
+        patiently(lambda: bool(server.replies), "the request waits for its reply")
+        client.sendall(direct_post(b"x" * 60_000) * 200)
+        server.reply(b"at last")
+        received = b""
+        while piece := client.recv(1 << 16):
+            received += piece
+        assert received.index(b"at last") < received.index(b"overloaded")
+        assert received.count(b"HTTP/1.1 ") == 2
 
 
 def test_what_waits_behind_a_request_is_counted_and_refused_after_the_answer_to_that() -> None:

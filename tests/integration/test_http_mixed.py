@@ -31,6 +31,7 @@ REQUESTS = [
     POST + b"Content-Length: %d\r\n\r\n" % len(INNER) + INNER,
     POST + b"Content-Length: 100000\r\n\r\n" + bytes(100_000),
     POST + CHUNKED + b"3\r\nabc\r\n4;a=b\r\n\r\n\r\n\r\n0\r\n\r\n",
+    POST + CHUNKED + b'3;a="b; \\"c\\"";d;e=!\r\nabc\r\n0\r\n\r\n',
     POST + CHUNKED + b"%x\r\n" % len(INNER) + INNER + b"\r\n0\r\n\r\n",
     POST + b"Content-Encoding: gzip\r\n" + CHUNKED + b"0\r\n\r\n",
 ]

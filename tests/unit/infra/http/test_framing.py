@@ -5,7 +5,7 @@ from httptools import HttpParserError, HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infra.http.framing import MAX_CHUNK_LINE_BYTES, BrokenBodyError, Chunks, Framing, Length
+from infra.http.framing import MAX_CHUNK_LINE_BYTES, MAX_OVERHEAD_BYTES, BrokenBodyError, Chunks, Framing, Length
 
 HEAD = b"POST / HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n"
 BEHIND = b"GET / HTTP/1.1\r\n"
@@ -30,6 +30,11 @@ PIECES = st.sampled_from(
         b"0\r\nX: a\r\n\r\n",
         b"3;\r\nabc\r\n",
         b'3;a="b"\r\nabc\r\n',
+        b'3;a="b; \\"c\\"";d;e=!\r\nabc\r\n',
+        b'3;a="b\r\nabc\r\n',
+        b'3;a="b\n"\r\nabc\r\n',
+        b"3; a\r\nabc\r\n",
+        b"3;a=(\r\nabc\r\n",
     ]
 )
 
@@ -75,6 +80,7 @@ def test_what_is_behind_a_body_is_not_taken(size: int) -> None:
         (Length(3), b"abc"),
         (Length(0), b""),
         (Chunks(), b"1;a=b\r\nx\r\nA\r\n0123456789\r\n0\r\n\r\n"),
+        (Chunks(), b'1;a="b; \\"c\\"";d;e=!\r\nx\r\n0;a="\xff"\r\n\r\n'),
     ]
     for framing, body in bodies:
         assert framing.has_ended is (body == b"")
@@ -96,11 +102,23 @@ def test_what_is_behind_a_body_is_not_taken(size: int) -> None:
         b"0x3\r\n",
         b"1" * 16 + b"\r\n",
         b"3;" + b"a" * MAX_CHUNK_LINE_BYTES,
+        b'3;a="b\r\n',
+        b'3;a="b\n"\r\n',
+        b"3;a=(\r\n",
+        b"1\r\na\r\n" * (MAX_OVERHEAD_BYTES // 4 + 1),
     ],
 )
 def test_chunks_that_are_not_framed_as_they_should_be_are_refused(data: bytes) -> None:
     with pytest.raises(BrokenBodyError):
         Chunks().take(data, 0)
+
+
+@pytest.mark.parametrize("size", [1, 5, 99])
+def test_small_chunks_are_taken_as_long_as_their_framing_is_no_more_than_they_contain(size: int) -> None:
+    chunks = Chunks()
+    body = b"5\r\nabcde\r\n" * MAX_OVERHEAD_BYTES + b"0\r\n\r\n"
+    assert taken(chunks, body + BEHIND, size) == len(body)
+    assert chunks.has_ended
 
 
 def test_what_llhttp_refuses_in_chunks_is_refused_here() -> None:
