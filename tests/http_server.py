@@ -27,6 +27,7 @@ from infra.http.serving import application, serving
 from tests.cluster import PATIENCE_S
 
 HOST: Final = b"Host: node\r\n"
+GET: Final = b"GET /text HTTP/1.1\r\n" + HOST + b"\r\n"
 POST: Final = b"POST /text HTTP/1.1\r\n" + HOST
 DIRECT_POST: Final = b"POST /direct HTTP/1.1\r\n" + HOST
 LONG_S: Final = 1000.0
@@ -212,6 +213,12 @@ def exchange(server: Served, data: bytes) -> list[Answer]:
             while piece := client.recv(1 << 16):
                 received += piece
     return answers(received)
+
+
+def asked(client: socket.socket, request: bytes) -> Answer:
+    """Send a request on a connection that stays open, and read its answer."""
+    client.sendall(request)
+    return one_answer(client)
 
 
 def one_answer(client: socket.socket) -> Answer:
