@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.broker.free_ports import share_ports
 from tests.container_broker import AnyBroker, own_broker
 
 # Unit and simulation tests share it; its assertions explain themselves only when pytest rewrites them.
@@ -18,6 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--broker-only", action="store_true", help="only tests that need a broker of the kind that BROKER asks for"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers of pytest-xdist run side by side: none is to give a port to a node that another gives to one of its."""
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is not None:
+        share_ports(int(worker["workerid"].removeprefix("gw")) % worker["workercount"], worker["workercount"])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -238,8 +238,14 @@ class Reign(Generic[Waiter]):
         self._answer()
 
     def fetched(self, fetch: Fetch, batches: Sequence[Batch]) -> Fetched:
-        """The answer to a fetch, of the batches read from the log."""
-        return Fetched(self.id, fetch.request_id, self.published_end, tuple(batches))
+        """The answer to a fetch, of the batches read from the log.
+
+        A commit can be read from the disk before :meth:`committed` is called. Sent then, it could be acked before that,
+        by a node that would seem to hold more than this master; so what belongs to it is left out.
+        """
+        end = self.progress.end.offset
+        known = tuple(batch for batch in batches if batch.end_offset <= end)
+        return Fetched(self.id, fetch.request_id, self.published_end, known)
 
     def tick(self, now: float) -> None:
         """Time passes. To be called at least every ``timings.beat_s``, and at once after :meth:`connected`."""

@@ -250,6 +250,17 @@ def test_a_fetch_is_answered_with_stored_batches_and_how_far_has_been_published(
     assert list(answer.batches) == batches
 
 
+def test_a_fetch_is_answered_without_what_is_on_disk_before_the_reign_knows_of_it() -> None:
+    reign = new_reign()
+    batches = append_and_commit(reign, "a")
+    append(reign, "b")
+    (due,) = [decision for decision in reign.decisions() if isinstance(decision, Commit)]
+    fetch = make_fetch(0)
+    assert list(reign.fetched(fetch, [*batches, *due.batches]).batches) == batches
+    reign.committed()
+    assert list(reign.fetched(fetch, [*batches, *due.batches]).batches) == [*batches, *due.batches]
+
+
 def test_a_fetch_of_another_log_is_not_answered() -> None:
     reign = new_reign()
     reign.receive(make_fetch(0, log_id=OTHER_LOG_ID), 0.0)
