@@ -144,7 +144,8 @@ async def test_a_publishing_that_the_broker_refuses_is_told(
             f"{node.queue}.full", exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
         )
         await full.bind(node.exchange)
-        await session.send(full.name, numbered(0))
+        # By a channel that waits for the broker's confirm, so that the queue is full when the next one comes.
+        await channel.default_exchange.publish(aio_pika.Message(b"fills it"), full.name)
         session.publish(node.exchange, numbered(1), confirmed.put_nowait)
         async with asyncio.timeout(PATIENCE_S):
             assert await confirmed.get() is False
