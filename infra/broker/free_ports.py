@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import cycle, islice
+from typing import Final
 
 # Below Linux's ephemeral range (32768 to 60999): no outgoing connection can take a port of ours while its server
 # restarts, nor can a client that keeps reconnecting to it end up connected to itself.
@@ -22,12 +23,29 @@ def is_free(port: int) -> bool:
     return True
 
 
+class _Turns:
+    """All ports that this process gives out, in turns. The first turn begins anywhere."""
+
+    def __init__(self) -> None:
+        self.share(0, 1)
+
+    def share(self, part: int, parts: int) -> None:
+        self.ports = range(_LOWEST + part, _HIGHEST, parts)
+        self._next = cycle(random.sample(self.ports, len(self.ports)))
+
+    def one_turn(self) -> Iterator[int]:
+        return islice(self._next, len(self.ports))
+
+
+_TURNS: Final = _Turns()
+
+
 def free_ports(count: int) -> list[int]:
     """`count` different free ports, from 20000 to 32000. Nothing reserves them: use them soon.
 
     A port is given out once more only after all others were, since its first taker may not listen yet.
     """
-    ports = list(islice(filter(is_free, islice(_turns, _HIGHEST - _LOWEST)), count))
+    ports = list(islice(filter(is_free, _TURNS.one_turn()), count))
     if len(ports) < count:
         raise OSError(f"no {count} free ports between {_LOWEST} and {_HIGHEST}")
     return ports
@@ -35,12 +53,4 @@ def free_ports(count: int) -> list[int]:
 
 def share_ports(part: int, parts: int) -> None:
     """From now on give out one in `parts` of all ports: none that another process gives out as another `part`."""
-    global _turns  # noqa: PLW0603 - ports are the process's, as this is
-    _turns = _in_turns(range(_LOWEST + part, _HIGHEST, parts))
-
-
-def _in_turns(ports: range) -> Iterator[int]:
-    return cycle(random.sample(ports, len(ports)))
-
-
-_turns = _in_turns(range(_LOWEST, _HIGHEST))
+    _TURNS.share(part, parts)

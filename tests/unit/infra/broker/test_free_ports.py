@@ -15,7 +15,7 @@ def test_no_port_is_given_out_twice_while_there_are_others() -> None:
 
 
 def test_processes_that_share_the_ports_give_out_none_of_one_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_turns", module._turns)  # Put back at the end.
+    monkeypatch.setattr(module, "_TURNS", module._Turns())  # Put back at the end.
     given = []
     for part in range(3):
         share_ports(part, 3)
